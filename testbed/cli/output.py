@@ -1,0 +1,121 @@
+"""What people and scripts see: progress, tables, JSON, errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from testbed.events import Note, StepFinished, StepStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.status import Status
+
+    from testbed.events import Event
+    from testbed.verify import Verdict
+
+__all__ = ["Progress", "console", "fail", "print_json", "table", "verdict_table"]
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output, and nothing else."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def fail(text: str) -> None:
+    """An error, on standard error."""
+    head, _, rest = text.partition("\n")
+    errors.print(f"[bold red]error:[/] {escape(head)}", soft_wrap=True)
+    if rest:
+        errors.print(escape(rest), soft_wrap=True)
+
+
+class Progress:
+    """Subscribes to events: a moving line on a terminal, a line for each step elsewhere. A context manager."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._running: list[str] = []
+        self._lock = threading.Lock()
+        self._status: Status | None = None
+
+    def __enter__(self) -> Progress:
+        if console.is_terminal and not self._quiet:
+            self._status = console.status("")
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def __call__(self, event: Event, /) -> None:
+        if self._quiet:
+            return
+        with self._lock:
+            if isinstance(event, StepStarted):
+                self._running.append(_label(event))
+            elif isinstance(event, StepFinished):
+                if _label(event) in self._running:
+                    self._running.remove(_label(event))
+                self._print(event)
+            elif isinstance(event, Note):
+                console.print(f"  [dim]·[/] [cyan]{event.phase:<8}[/] {escape(event.text)}", soft_wrap=True)
+            if self._status is not None:
+                self._status.update(", ".join(self._running[-3:]))
+
+    def _print(self, event: StepFinished) -> None:
+        mark = "[green]✓[/]" if event.error is None else "[red]✗[/]"
+        took = f"[dim]{event.duration_s * 1000:5.0f} ms[/]" if event.phase != "checks" else ""
+        console.print(f"  {mark} [cyan]{event.phase:<8}[/] {escape(_label(event))} {took}".rstrip(), soft_wrap=True)
+        if event.error is not None:
+            console.print(f"      {escape(event.error)}", soft_wrap=True)
+
+
+def _label(event: StepStarted | StepFinished) -> str:
+    if event.phase == "checks":
+        return f"{event.text} [{event.subject}]"
+    return f"{event.subject}: {event.text}" if event.subject else event.text
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
+    """A plain table; cells are shown as they are, whatever characters they hold."""
+    made = Table(title=title, title_justify="left", header_style="bold", expand=False)
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*(escape(str(cell)) for cell in row))
+    _printer().print(made)
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> None:
+    """What was expected and what was seen; the same claim in two phases takes one row if it held in both."""
+    made = Table(header_style="bold", expand=False)
+    for column in ("", "expectation", "tunnel", "expected", "seen"):
+        made.add_column(column, overflow="fold")
+    groups: dict[str, list[Verdict]] = {}
+    for verdict in verdicts:
+        groups.setdefault(verdict.claim, []).append(verdict)
+    for claim, group in groups.items():
+        rows = group[-1:] if all(verdict.held for verdict in group) else group
+        for verdict in rows:
+            mark = "[green]✓[/]" if verdict.held else "[bold red]✗[/]"
+            phases = [v.phase for v in group] if len(rows) < len(group) else [verdict.phase]
+            tunnel = " and ".join(phase.removeprefix("tunnel ") for phase in phases)
+            made.add_row(mark, escape(claim), tunnel, escape(verdict.expected), escape(verdict.seen))
+    _printer().print(made)
+
+
+def _printer() -> Console:
+    """The console; where there is no terminal to fit into, one wide enough to keep every row whole."""
+    return console if console.is_terminal else Console(highlight=False, width=160)

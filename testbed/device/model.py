@@ -1,0 +1,142 @@
+"""The vendor-neutral configuration of one node.
+
+A front end (native YAML here, Cisco IOS later) produces these; everything after it (files, plans, checks) reads
+only these. Names follow the RFCs and strongSwan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from testbed.topology.addressing import Address, InterfaceAddress, Prefix
+    from testbed.topology.secrets import SecretValue
+
+__all__ = [
+    "ChildConfig",
+    "ConnectionConfig",
+    "Device",
+    "IkeEnd",
+    "InterfaceConfig",
+    "PreSharedKey",
+    "RawFile",
+    "Role",
+    "ShareContent",
+    "StaticRoute",
+]
+
+Role = Literal["router", "host", "fileserver"]
+StartAction = Literal["none", "trap", "start"]
+
+
+@dataclass(frozen=True)
+class InterfaceConfig:
+    """An interface that ends a link. `link` is the link's name."""
+
+    name: str
+    link: str
+    mtu: int
+    addresses: tuple[InterfaceAddress, ...]
+
+
+@dataclass(frozen=True)
+class StaticRoute:
+    """A route; a default route is the prefix of length 0."""
+
+    destination: Prefix
+    gateway: Address
+
+
+@dataclass(frozen=True)
+class PreSharedKey:
+    """A key and the identities it is for."""
+
+    name: str
+    secret: SecretValue
+    identities: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class IkeEnd:
+    """One end of an IKE connection: its address and its identity."""
+
+    address: Address
+    identity: str
+
+
+@dataclass(frozen=True)
+class ChildConfig:
+    """A CHILD SA to be: traffic selectors, proposals, and when it comes up. Lifetimes in seconds."""
+
+    name: str
+    local_selectors: tuple[Prefix, ...]
+    remote_selectors: tuple[Prefix, ...]
+    proposals: tuple[str, ...]
+    lifetime_s: int | None
+    start: StartAction
+
+
+@dataclass(frozen=True)
+class ConnectionConfig:
+    """An IKE connection as one of its ends sees it. `interface` faces the peer."""
+
+    name: str
+    version: Literal[1, 2]
+    aggressive: bool
+    interface: str
+    local: IkeEnd
+    remote: IkeEnd
+    remote_node: str
+    proposals: tuple[str, ...]
+    lifetime_s: int | None
+    dpd_delay_s: int | None
+    initiator: bool
+    children: tuple[ChildConfig, ...]
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """A user's own file for a node: its bytes and its permission bits."""
+
+    content: bytes = field(repr=False)
+    mode: int
+
+
+@dataclass(frozen=True)
+class ShareContent:
+    """The files of an SMB share by name."""
+
+    files: Mapping[str, bytes] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Device:
+    """All that one node is told to be."""
+
+    name: str
+    hostname: str
+    role: Role
+    image: str | None
+    interfaces: tuple[InterfaceConfig, ...]
+    loopbacks: tuple[InterfaceAddress, ...]
+    routes: tuple[StaticRoute, ...]
+    drop_private: bool
+    connections: tuple[ConnectionConfig, ...]
+    keys: tuple[PreSharedKey, ...]
+    shares: Mapping[str, ShareContent]
+    files: Mapping[str, RawFile]
+    hooks: Mapping[str, bytes]
+
+    @property
+    def forwards(self) -> bool:
+        return self.role == "router"
+
+    @property
+    def runs_ike(self) -> bool:
+        """Whether charon runs here: the node has connections, or a strongSwan configuration of its own."""
+        return bool(self.connections) or any(
+            path == "/etc/strongswan.conf" or path.startswith("/etc/swanctl/") for path in self.files
+        )

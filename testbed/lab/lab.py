@@ -1,0 +1,294 @@
+"""A lab: a topology that runs."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import uuid
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from testbed.deadline import Deadline
+from testbed.device import build_devices
+from testbed.errors import LabNotRunningError, SettingError, TestbedError
+from testbed.events import EventStream
+from testbed.lab.converge import Convergence
+from testbed.lab.dataplane import choose_dataplane
+from testbed.lab.node import Node
+from testbed.lab.parallel import on_each
+from testbed.lab.state import LabRecord, StateFolder, state_root
+from testbed.network.links import Wiring
+from testbed.plan import build_plan
+from testbed.prerequisites import require
+from testbed.runtime import DockerRuntime
+from testbed.topology import load_topology
+from testbed.verify import LiveLab, Verifier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from testbed.network.capture import Frame
+    from testbed.plan import Plan
+    from testbed.runtime import NodeState, Runtime
+    from testbed.topology import LoadedTopology
+    from testbed.verify import Verdict
+
+__all__ = ["Lab", "running_labs", "take_down"]
+
+UP_TIMEOUT_S = 600.0  # the first run builds images
+DOWN_TIMEOUT_S = 120.0
+
+
+class Lab:
+    """A lab, whether it runs or not. As a context manager it goes down at the end.
+
+    with Lab.from_folder("topologies/safari-sacco").up() as lab:
+        assert all(verdict.held for verdict in lab.verdicts)
+        print(lab.node("kisii").charon.sas())
+    """
+
+    def __init__(
+        self,
+        loaded: LoadedTopology,
+        *,
+        name: str | None = None,
+        dataplane: str | None = None,
+        runtime: Runtime | None = None,
+        events: EventStream | None = None,
+    ) -> None:
+        self.name = name or loaded.name
+        self.loaded = loaded
+        self.devices = build_devices(loaded)
+        self.events = events or EventStream()
+        self.runtime: Runtime = runtime or DockerRuntime()
+        self.verdicts: list[Verdict] = []
+        self.captures: dict[str, list[Frame]] = {}
+        self._wanted = dataplane or loaded.topology.dataplane
+        self._folder = StateFolder(self.name)
+        self._plan: Plan | None = None
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: str | Path,
+        *,
+        name: str | None = None,
+        settings: Mapping[str, str | int | bool] | None = None,
+        variants: Sequence[str] = (),
+        dataplane: str | None = None,
+        events: EventStream | None = None,
+        runtime: Runtime | None = None,
+    ) -> Lab:
+        """A lab from its folder, not yet running. `name` lets one topology run several times side by side.
+
+        Raises TopologyError with all that is wrong with the topology, or SettingError for a setting.
+        """
+        texts = {key: _setting(value) for key, value in (settings or {}).items()}
+        loaded = load_topology(folder, settings=texts, variants=variants)
+        return cls(loaded, name=_checked(name), dataplane=dataplane, events=events, runtime=runtime)
+
+    @classmethod
+    def attach(cls, name: str, *, events: EventStream | None = None, runtime: Runtime | None = None) -> Lab:
+        """A lab that is up, by its name. Raises LabNotRunningError if there is none, or its record is gone."""
+        record = StateFolder(_checked(name) or name).load()
+        if record is None:
+            known = ", ".join(sorted({state.identity.lab for state in (runtime or DockerRuntime()).nodes()}))
+            raise LabNotRunningError(
+                f"lab '{name}' is not up",
+                expected=f"one of {known}" if known else "a lab that is up; none is",
+                hint=f"`testbed up {name}`",
+            )
+        loaded = load_topology(record.folder, settings=record.settings, variants=record.variants, with_secrets=False)
+        return cls(loaded, name=name, dataplane=record.dataplane, events=events, runtime=runtime)
+
+    @property
+    def plan(self) -> Plan:
+        """What is, or would be, created. Which data plane is used is found out at the first call."""
+        if self._plan is None:
+            dataplane = choose_dataplane(self._wanted)
+            plan = build_plan(self.loaded, self.devices, dataplane)
+            self._plan = plan if plan.lab == self.name else _renamed(plan, self.name)
+        return self._plan
+
+    def up(self, *, verify: bool = True, timeout_s: float = UP_TIMEOUT_S) -> Lab:
+        """Bring the lab up, or repair it, and check what is expected of it; `verdicts` then holds the outcome.
+
+        What stands as planned is kept, what does not is made anew. If this fails or is interrupted, what this call
+        made is removed again. Expectations that do not hold raise nothing.
+        """
+        deadline = Deadline(timeout_s)
+        require()
+        plan = self.plan
+        with self._folder.locked():
+            run = uuid.uuid4().hex[:12]
+            before = {state.reference for state in self.runtime.nodes(self.name)}
+            record = LabRecord(str(self.loaded.folder), self.loaded.settings, self.loaded.variants, plan.dataplane, run)
+            convergence = Convergence(plan, self.runtime, self._folder, self.events, run, deadline)
+            try:
+                self._folder.save(record)
+                self.events.note("lab", f"{self.name}: {plan.dataplane} data plane")
+                states = convergence.all()
+                if verify:
+                    self._verify(states, deadline)
+            except BaseException:
+                self._undo(before)
+                raise
+        return self
+
+    def verify(self, *, timeout_s: float = 120.0) -> list[Verdict]:
+        """Check all expectations on the running lab. Tunnels are down for the checks that want them down."""
+        with self._folder.locked():
+            self._verify(self.states(), Deadline(timeout_s))
+        return self.verdicts
+
+    def _verify(self, states: Mapping[str, NodeState], deadline: Deadline) -> None:
+        verifier = Verifier(self._live(states), self.events, deadline)
+        self.verdicts = verifier.run()
+        self.captures = verifier.captures
+
+    def down(self, *, timeout_s: float = DOWN_TIMEOUT_S) -> bool:
+        """Remove the lab and all that it left; False if there was nothing. Twice is no error."""
+        with contextlib.suppress(TestbedError):  # a node that cannot run its hook has to go all the same
+            self._before_stop()
+        return take_down(self.name, self.runtime, self.events, timeout_s=timeout_s)
+
+    def _before_stop(self) -> None:
+        if not any("before_stop" in device.hooks for device in self.devices.values()):
+            return
+        states = {name: state for name, state in self.states().items() if state.running and name in self.plan.nodes}
+        convergence = Convergence(self.plan, self.runtime, self._folder, self.events, "", Deadline(30.0))
+        convergence.states = states
+        convergence.hooks("before_stop", states)
+
+    def _undo(self, before: set[str]) -> None:
+        """After a failure: remove what was not there before; if nothing was, remove everything."""
+        with self.events.step("lab", "undoing what this run made"):
+            if not before:
+                _remove_all(self.name, self.runtime, self._folder)
+                return
+            mine = {state.name: state for state in self.runtime.nodes(self.name) if state.reference not in before}
+            on_each(mine, self.runtime.remove, "removing nodes")
+
+    def states(self) -> dict[str, NodeState]:
+        """The nodes as they are now, by name, found by label."""
+        return {state.name: state for state in self.runtime.nodes(self.name)}
+
+    def live(self) -> LiveLab:
+        """The running lab, for checks. Raises LabNotRunningError if no node runs."""
+        states = self.states()
+        if not any(state.running for state in states.values()):
+            raise LabNotRunningError(f"lab '{self.name}' is not up", hint=f"`testbed up {self.name}`")
+        return self._live(states)
+
+    def _live(self, states: Mapping[str, NodeState]) -> LiveLab:
+        return LiveLab(self.loaded, self.devices, self.plan, self.runtime, dict(states))
+
+    def node(self, name: str) -> Node:
+        """A node of the running lab. Raises LabNotRunningError, naming the nodes there are."""
+        live = self.live()
+        live.state(name)
+        return Node(name, live)
+
+    def nodes(self) -> Iterator[Node]:
+        """The nodes that run, in the topology's order."""
+        live = self.live()
+        for name in self.plan.nodes:
+            if name in live.states and live.states[name].running:
+                yield Node(name, live)
+
+    def restart_node(self, name: str, *, timeout_s: float = 60.0) -> None:
+        """Reboot a node: all its processes end, and it comes back with its links, addresses and daemons."""
+        self.stop_node(name, timeout_s=timeout_s)
+        self.start_node(name, timeout_s=timeout_s)
+
+    def stop_node(self, name: str, *, timeout_s: float = 60.0) -> None:
+        """Stop a node. Its links end with it; `start_node` makes them again. Stopping twice is no error."""
+        with self._folder.locked():
+            state = self._existing(name)
+            if state.running:
+                with self.events.step("nodes", "stopped", name):
+                    self.runtime.stop(state, Deadline(min(10.0, timeout_s)))
+
+    def start_node(self, name: str, *, timeout_s: float = 60.0) -> None:
+        """Start a stopped node with all that belongs to it. Starting twice is no error."""
+        with self._folder.locked():
+            state = self._existing(name)
+            convergence = self._repair(timeout_s)
+            if not state.running:
+                with self.events.step("nodes", "started", name):
+                    convergence.states[name] = self.runtime.start(state)
+                convergence.made.add(name)
+                convergence.booted([name])
+            convergence.links()
+            convergence.daemons([name])
+            convergence.hooks("after_start", convergence.made)
+
+    def start_daemons(self, name: str, *, timeout_s: float = 60.0) -> None:
+        """Start the daemons of a node that do not run, as after `Node.kill_daemon`."""
+        with self._folder.locked():
+            self.node(name)
+            self._repair(timeout_s).daemons([name])
+
+    def _repair(self, timeout_s: float) -> Convergence:
+        convergence = Convergence(self.plan, self.runtime, self._folder, self.events, "", Deadline(timeout_s))
+        convergence.states = {name: state for name, state in self.states().items() if state.running}
+        return convergence
+
+    def _existing(self, name: str) -> NodeState:
+        states = self.states()
+        if name not in states:
+            raise LabNotRunningError(
+                "there is no such node", node=name, expected=f"one of {', '.join(sorted(states)) or 'none'}"
+            )
+        return states[name]
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.down()
+
+
+def take_down(lab: str, runtime: Runtime, events: EventStream, *, timeout_s: float = DOWN_TIMEOUT_S) -> bool:
+    """Remove a lab by its labels alone, without its topology; False if there was nothing of it."""
+    folder = StateFolder(_checked(lab) or lab)
+    if not runtime.nodes(lab) and not folder.path.exists() and not Wiring(lab, {}).exists():
+        return False
+    with folder.locked(Deadline(timeout_s)), events.step("lab", f"{lab}: down"):
+        _remove_all(lab, runtime, folder)
+    return True
+
+
+def _remove_all(lab: str, runtime: Runtime, folder: StateFolder) -> None:
+    """Containers, the fabric, files; safe at whatever moment something before it was killed."""
+    on_each({state.name: state for state in runtime.nodes(lab)}, runtime.remove, "removing nodes")
+    Wiring(lab, {}).remove()
+    folder.remove()
+
+
+def running_labs(runtime: Runtime) -> dict[str, list[NodeState]]:
+    """Every lab of which there is a node, found by label, or whose folder was left behind."""
+    labs: dict[str, list[NodeState]] = {}
+    if state_root().is_dir():
+        labs = {path.name: [] for path in sorted(state_root().iterdir()) if path.is_dir()}
+    for state in runtime.nodes():
+        labs.setdefault(state.identity.lab, []).append(state)
+    return labs
+
+
+def _renamed(plan: Plan, name: str) -> Plan:
+    return replace(plan, lab=name)
+
+
+def _setting(value: str | int | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _checked(name: str | None) -> str | None:
+    if name is not None and not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", name):
+        raise SettingError(f"'{name}' cannot name a lab", expected="lower-case letters, digits and '-', at most 32")
+    return name

@@ -1,0 +1,144 @@
+"""What passes an interface, frame by frame, taken with AF_PACKET in the interface's own namespace."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from testbed.errors import NetworkFailure
+from testbed.network.namespace import run_in_namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+    from types import TracebackType
+
+__all__ = ["Capture", "Frame", "write_pcap", "write_pcap_frame", "write_pcap_header"]
+
+_ETH_P_ALL = 3
+_SO_TIMESTAMPNS = 35
+_SO_RCVBUFFORCE = 33
+_SOL_PACKET, _ADD_MEMBERSHIP, _PACKET_STATISTICS, _PROMISCUOUS = 263, 1, 6, 1
+_BUFFER = 64 * 1024 * 1024
+_SNAP = 262144
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame and when the kernel saw it, in nanoseconds of the wall clock."""
+
+    time_ns: int
+    data: bytes
+
+
+class Capture:
+    """Frames of one interface from `start` (or entering the context) until `stop`.
+
+    Complete: `stop` raises NetworkFailure if the kernel had to drop a frame. With `handle`, frames are passed on one
+    by one and not kept.
+    """
+
+    def __init__(self, namespace: Path, interface: str, handle: Callable[[Frame], None] | None = None) -> None:
+        self._namespace = namespace
+        self._interface = interface
+        self.frames: list[Frame] = []
+        self._handle = handle or self.frames.append
+        self._socket: socket.socket | None = None
+        self._wake = socket.socketpair()
+        self._thread = threading.Thread(target=self._run, name=f"capture-{interface}", daemon=True)
+
+    def start(self) -> Capture:
+        """Return when frames are being taken: everything sent after that is seen."""
+        self._socket = run_in_namespace(self._namespace, self._open)
+        self._thread.start()
+        return self
+
+    def stop(self) -> list[Frame]:
+        """Take what has arrived already, then stop. Twice is no error."""
+        if self._socket is None:
+            return self.frames
+        self._wake[1].send(b"x")
+        self._thread.join()
+        received, dropped = struct.unpack("II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+        self._socket.close()
+        self._socket = None
+        for end in self._wake:
+            end.close()
+        if dropped:
+            raise NetworkFailure(
+                f"the capture of {self._interface} is not complete",
+                seen=f"{dropped} of {received} frames dropped",
+            )
+        return self.frames
+
+    def __enter__(self) -> Capture:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _open(self) -> socket.socket:
+        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: nothing arrives before it is bound
+        try:
+            raw.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+            raw.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+            # On a bridge only promiscuous mode shows what passes between its ports.
+            wish = struct.pack("iHH8s", socket.if_nametoindex(self._interface), _PROMISCUOUS, 0, b"")
+            raw.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, wish)
+            raw.bind((self._interface, _ETH_P_ALL))
+        except OSError as failure:
+            raw.close()
+            raise NetworkFailure(f"cannot capture {self._interface}", seen=failure.strerror) from failure
+        return raw
+
+    def _run(self) -> None:
+        assert self._socket is not None  # noqa: S101 - started only after it is open
+        while True:
+            ready = select.select([self._socket, self._wake[0]], [], [])[0]
+            if self._socket in ready:
+                self._take()
+            elif self._wake[0] in ready:
+                return
+
+    def _take(self) -> None:
+        assert self._socket is not None  # noqa: S101
+        try:
+            data, ancillary, _, _ = self._socket.recvmsg(_SNAP, 64)
+        except OSError as failure:  # the interface went away or down; frames of a later life still count
+            if failure.errno is None:
+                raise
+            return
+        self._handle(Frame(_timestamp(ancillary), data))
+
+
+def _timestamp(ancillary: list[tuple[int, int, bytes]]) -> int:
+    for level, kind, value in ancillary:
+        if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
+            seconds, nanoseconds = struct.unpack_from("qq", value)
+            return int(seconds * 1_000_000_000 + nanoseconds)
+    return time.time_ns()
+
+
+def write_pcap_header(file: BinaryIO) -> None:
+    """Begin a capture file: pcap with nanoseconds, Ethernet."""
+    file.write(struct.pack("=IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, _SNAP, 1))
+
+
+def write_pcap_frame(file: BinaryIO, frame: Frame) -> None:
+    seconds, nanoseconds = divmod(frame.time_ns, 1_000_000_000)
+    file.write(struct.pack("=IIII", seconds, nanoseconds, len(frame.data), len(frame.data)) + frame.data)
+
+
+def write_pcap(path: Path, frames: Iterable[Frame]) -> None:
+    """Write a capture file that Wireshark and tcpdump read."""
+    with path.open("wb") as file:
+        write_pcap_header(file)
+        for frame in frames:
+            write_pcap_frame(file, frame)

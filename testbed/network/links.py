@@ -1,0 +1,249 @@
+"""Links: veth pairs whose both ends are born in their final namespaces, and LAN bridges in the lab's fabric.
+
+One RTM_NEWLINK message carries both ends with their namespaces, names, addresses and MTU, so no interface is ever
+visible anywhere else, and a killed process cannot leave half a link behind.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import errno
+import fcntl
+import functools
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from testbed.errors import NetworkFailure
+from testbed.network.namespace import create_named, named_path, remove_named, run_in_namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from testbed.plan import Attachment, LinkPlan, NodePlan
+
+__all__ = ["Wiring", "fabric_name"]
+
+_SIOCETHTOOL = 0x8946
+_SET_TX_CHECKSUM, _SET_TSO, _SET_GSO, _SET_GRO = 0x17, 0x1F, 0x24, 0x2C
+_IFA_F_NODAD = 0x02
+
+
+def fabric_name(lab: str) -> str:
+    """The name of the namespace that holds a lab's bridges. No lab name holds a dot, so it is unambiguous."""
+    return f"testbed.{lab}"
+
+
+class Wiring:
+    """Makes, checks and repairs the links of one lab. `namespaces` maps a node's name to its namespace."""
+
+    def __init__(self, lab: str, namespaces: Mapping[str, Path]) -> None:
+        self.lab = lab
+        self.namespaces = dict(namespaces)
+
+    def connect(self, links: Iterable[LinkPlan]) -> list[str]:
+        """Make those links that do not stand, and return their names. A link that stands is left alone.
+
+        Of a link of which only a part stands, that part is removed first. Raises NetworkFailure.
+        """
+        wanted = list(links)
+        if any(link.kind == "lan" for link in wanted):
+            create_named(fabric_name(self.lab))
+        present = {node: self._present(path) for node, path in self.namespaces.items()}
+        present_fabric = self._present(named_path(fabric_name(self.lab)))
+        made: list[str] = []
+        with IPRoute() as netlink, self._open() as handles:
+            for link in wanted:
+                missing = self._missing_pairs(link, present, present_fabric)
+                for pair in missing:
+                    self._remove_rest(pair, present)
+                    self._create(netlink, link, pair, handles)
+                if missing:
+                    made.append(link.name)
+        self._raise_bridges(wanted)
+        return made
+
+    def configure(self, node: NodePlan, ends: Iterable[tuple[LinkPlan, Attachment]]) -> None:
+        """Give a node its addresses and routes and raise its interfaces. Doing it twice changes nothing."""
+        attachments = list(ends)
+        try:
+            run_in_namespace(self.namespaces[node.name], lambda: _configure(self.lab, node, attachments))
+        except NetlinkError as failure:
+            raise NetworkFailure("cannot configure the interfaces", node=node.name, seen=str(failure)) from failure
+
+    def exists(self) -> bool:
+        """Whether there is a fabric of this lab."""
+        return named_path(fabric_name(self.lab)).exists()
+
+    def remove(self) -> None:
+        """Remove the fabric, and with it every LAN. Point-to-point links end with their nodes."""
+        remove_named(fabric_name(self.lab))
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[dict[str, int]]:
+        handles: dict[str, int] = {}
+        try:
+            for node, path in self.namespaces.items():
+                handles[node] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fabric = named_path(fabric_name(self.lab))
+            if fabric.exists():
+                handles[""] = os.open(fabric, os.O_RDONLY | os.O_CLOEXEC)
+            yield handles
+        finally:
+            for handle in handles.values():
+                os.close(handle)
+
+    def _present(self, path: Path) -> dict[str, str]:
+        """Interface names of a namespace with the hardware address of each."""
+        if not path.exists():
+            return {}
+
+        def names() -> dict[str, str]:
+            with IPRoute() as netlink:
+                return {str(link.get("ifname")): str(link.get("address")) for link in netlink.get_links()}
+
+        return run_in_namespace(path, names)
+
+    def _missing_pairs(
+        self, link: LinkPlan, present: Mapping[str, Mapping[str, str]], fabric: Mapping[str, str]
+    ) -> list[tuple[Attachment, Attachment | None]]:
+        """The veth pairs that do not stand; the second end is None where the pair leads to a bridge."""
+        if link.kind == "point-to-point":
+            one, other = link.ends
+            stands = all(present[end.node].get(end.interface) == end.mac for end in link.ends)
+            return [] if stands else [(one, other)]
+        return [
+            (end, None)
+            for end in link.ends
+            if present[end.node].get(end.interface) != end.mac or end.port not in fabric
+        ]
+
+    def _remove_rest(
+        self, pair: tuple[Attachment, Attachment | None], present: Mapping[str, Mapping[str, str]]
+    ) -> None:
+        for end in pair:
+            if end is not None and end.interface in present[end.node]:
+                run_in_namespace(self.namespaces[end.node], functools.partial(_delete, end.interface))
+        if pair[1] is None:
+            run_in_namespace(named_path(fabric_name(self.lab)), lambda: _delete(pair[0].port))
+
+    def _create(
+        self,
+        netlink: IPRoute,
+        link: LinkPlan,
+        pair: tuple[Attachment, Attachment | None],
+        handles: Mapping[str, int],
+    ) -> None:
+        one, other = pair
+        far: dict[str, Any]
+        if other is None:
+            far = {"ifname": one.port, "net_ns_fd": handles[""], "mtu": link.mtu}
+        else:
+            far = {
+                "ifname": other.interface,
+                "net_ns_fd": handles[other.node],
+                "mtu": link.mtu,
+                "address": other.mac,
+            }
+        try:
+            netlink.link(
+                "add",
+                kind="veth",
+                ifname=one.interface,
+                net_ns_fd=handles[one.node],
+                address=one.mac,
+                mtu=link.mtu,
+                peer=far,
+            )
+        except NetlinkError as failure:
+            ends = " and ".join(f"{end.node}:{end.interface}" for end in link.ends)
+            raise NetworkFailure(f"cannot make link '{link.name}' between {ends}", seen=str(failure)) from failure
+
+    def _raise_bridges(self, links: list[LinkPlan]) -> None:
+        lans = [link for link in links if link.kind == "lan"]
+        if lans:
+            run_in_namespace(named_path(fabric_name(self.lab)), lambda: _bridges(self.lab, lans))
+
+
+def _delete(name: str) -> None:
+    with IPRoute() as netlink:
+        for index in netlink.link_lookup(ifname=name):
+            netlink.link("del", index=index)
+
+
+def _bridges(lab: str, lans: list[LinkPlan]) -> None:
+    """A bridge for each LAN, which forwards at once: no spanning tree, no learning delay, no multicast snooping."""
+    with IPRoute() as netlink:
+        index = {str(link.get("ifname")): int(link["index"]) for link in netlink.get_links()}
+        planned = {lan.bridge for lan in lans} | {end.port for lan in lans for end in lan.ends} | {"lo"}
+        for name in index.keys() - planned:  # of a LAN that the topology no longer has
+            netlink.link("del", index=index[name])
+        for lan in lans:
+            if lan.bridge not in index:
+                netlink.link(
+                    "add",
+                    kind="bridge",
+                    ifname=lan.bridge,
+                    br_stp_state=0,
+                    br_forward_delay=0,
+                    br_mcast_snooping=0,
+                )
+                index[lan.bridge] = netlink.link_lookup(ifname=lan.bridge)[0]
+            netlink.link("set", index=index[lan.bridge], state="up", mtu=lan.mtu, ifalias=f"testbed {lab} {lan.name}")
+            for end in lan.ends:
+                netlink.link("set", index=index[end.port], master=index[lan.bridge], state="up")
+
+
+def _configure(lab: str, node: NodePlan, attachments: list[tuple[LinkPlan, Attachment]]) -> None:
+    with IPRoute() as netlink:
+        index = {str(link.get("ifname")): int(link["index"]) for link in netlink.get_links()}
+        netlink.link("set", index=index["lo"], state="up")
+        for address in node.loopbacks:
+            _add_address(netlink, index["lo"], address)
+        for link, end in attachments:
+            _offloads_off(end.interface)
+            netlink.link("set", index=index[end.interface], state="up", ifalias=f"testbed {lab} {link.name}")
+            for address in end.addresses:
+                _add_address(netlink, index[end.interface], address)
+        for prefix, gateway in node.routes:
+            with _already_there():
+                netlink.route("add", dst=str(prefix), gateway=str(gateway), family=_family(prefix.version))
+
+
+def _add_address(netlink: IPRoute, index: int, address: Any) -> None:
+    with _already_there():
+        flags = {"flags": _IFA_F_NODAD} if address.version == 6 else {}
+        netlink.addr("add", index=index, address=str(address.ip), prefixlen=address.network.prefixlen, **flags)
+
+
+@contextlib.contextmanager
+def _already_there() -> Iterator[None]:
+    try:
+        yield
+    except NetlinkError as failure:
+        if failure.code != errno.EEXIST:
+            raise
+
+
+def _family(version: int) -> int:
+    return int(socket.AF_INET if version == 4 else socket.AF_INET6)
+
+
+def _offloads_off(interface: str) -> None:
+    """Checksums are computed and segments cut by the sender, so what is captured is what a wire would carry.
+
+    veth hands over packets with partial checksums and of up to 64 KiB otherwise, and a raw receiver or an on-path
+    forwarder then drops or mangles them. Source: SIOCETHTOOL, include/uapi/linux/ethtool.h.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        for command in (_SET_TX_CHECKSUM, _SET_TSO, _SET_GSO, _SET_GRO):
+            value = array.array("B", struct.pack("II", command, 0))
+            request = struct.pack("16sP16x", interface.encode(), value.buffer_info()[0])
+            with contextlib.suppress(OSError):  # a driver need not know all of them
+                fcntl.ioctl(handle, _SIOCETHTOOL, request)

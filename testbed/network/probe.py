@@ -1,0 +1,206 @@
+"""Probes sent from inside a node's namespace: ICMP echo and TCP connections, many at once.
+
+The sockets are opened in the node's network namespace, so what they send takes the node's own routes and filters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import selectors
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from testbed.errors import NetworkFailure
+from testbed.network.namespace import run_in_namespace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from ipaddress import IPv4Address, IPv6Address
+    from pathlib import Path
+
+    Address = IPv4Address | IPv6Address
+
+__all__ = ["Echo", "EchoResult", "Knock", "echo", "knock"]
+
+_ICMP_ECHO, _ICMP_REPLY = 8, 0
+_ICMPV6_ECHO, _ICMPV6_REPLY = 128, 129
+
+
+@dataclass(frozen=True)
+class Echo:
+    """An ICMP echo to be sent from a namespace; `source` None lets the kernel choose the address."""
+
+    namespace: Path
+    destination: Address
+    source: Address | None = None
+    size: int = 56
+
+
+@dataclass(frozen=True)
+class EchoResult:
+    """How many requests left and how many replies came; the round trip of the first reply in seconds."""
+
+    sent: int
+    received: int
+    rtt_s: float | None
+    error: str | None = None
+
+    @property
+    def answered(self) -> bool:
+        return self.received > 0
+
+
+def echo(
+    probes: Sequence[Echo], *, count: int, interval_s: float, wait_s: float, until_answered: bool = False
+) -> list[EchoResult]:
+    """Send `count` requests for each probe, all probes at once; results in the order of the probes.
+
+    Waits at most `wait_s` after the last request. With `until_answered` a probe that has one reply sends no more,
+    and the call returns as soon as all have one.
+    """
+    with contextlib.ExitStack() as stack:
+        flights = [stack.enter_context(_Flight(probe, number)) for number, probe in enumerate(probes)]
+        with selectors.DefaultSelector() as selector:
+            for flight in flights:
+                if flight.socket is not None:
+                    selector.register(flight.socket, selectors.EVENT_READ, flight)
+            for sequence in range(1, count + 1):
+                for flight in flights:
+                    if not (until_answered and flight.received):
+                        flight.send(sequence)
+                _collect(selector, flights, wait_s if sequence == count else interval_s, until_answered)
+                if until_answered and all(flight.received for flight in flights):
+                    break
+        return [EchoResult(flight.sent, flight.received, flight.rtt_s, flight.error) for flight in flights]
+
+
+def _collect(selector: selectors.BaseSelector, flights: list[_Flight], wait_s: float, until_answered: bool) -> None:
+    ends = time.monotonic() + wait_s
+    while (left := ends - time.monotonic()) > 0:
+        if until_answered and all(flight.received or flight.error for flight in flights):
+            return
+        if not until_answered and all(flight.received >= flight.sent for flight in flights):
+            return
+        for key, _ in selector.select(left):
+            key.data.receive()
+
+
+class _Flight:
+    """One probe under way."""
+
+    def __init__(self, probe: Echo, number: int) -> None:
+        self.probe = probe
+        self.identifier = (os.getpid() * 131 + number) & 0xFFFF
+        self.socket: socket.socket | None = None
+        self.sent = self.received = 0
+        self.rtt_s: float | None = None
+        self.error: str | None = None
+        self._times: dict[int, float] = {}
+        self._seen: set[int] = set()
+
+    def __enter__(self) -> _Flight:
+        self.socket = run_in_namespace(self.probe.namespace, self._open)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.socket is not None:
+            self.socket.close()
+
+    def _open(self) -> socket.socket | None:
+        six = self.probe.destination.version == 6
+        protocol = socket.IPPROTO_ICMPV6 if six else socket.IPPROTO_ICMP
+        raw = socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_RAW, protocol)
+        raw.setblocking(False)
+        try:
+            if self.probe.source is not None:
+                raw.bind((str(self.probe.source), 0))
+        except OSError as failure:
+            raw.close()
+            raise NetworkFailure(f"cannot send from {self.probe.source}", seen=failure.strerror) from failure
+        return raw
+
+    def send(self, sequence: int) -> None:
+        assert self.socket is not None  # noqa: S101 - entered
+        six = self.probe.destination.version == 6
+        body = bytes(index & 0xFF for index in range(self.probe.size))
+        header = struct.pack("!BBHHH", _ICMPV6_ECHO if six else _ICMP_ECHO, 0, 0, self.identifier, sequence)
+        if not six:  # the kernel fills in the checksum of ICMPv6 only
+            header = header[:2] + struct.pack("!H", _checksum(header + body)) + header[4:]
+        self.sent += 1
+        self._times[sequence] = time.monotonic()
+        try:
+            self.socket.sendto(header + body, (str(self.probe.destination), 0))
+            self.error = None
+        except OSError as failure:
+            self.error = failure.strerror
+
+    def receive(self) -> None:
+        assert self.socket is not None  # noqa: S101
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            data, sender = self.socket.recvfrom(65535)
+            six = self.probe.destination.version == 6
+            message = data if six else data[(data[0] & 0x0F) * 4 :]
+            kind, _, _, identifier, sequence = struct.unpack_from("!BBHHH", message)
+            reply = _ICMPV6_REPLY if six else _ICMP_REPLY
+            ours = kind == reply and identifier == self.identifier and sequence in self._times
+            if ours and sequence not in self._seen and sender[0] == str(self.probe.destination):
+                self._seen.add(sequence)
+                self.received += 1
+                if self.rtt_s is None:
+                    self.rtt_s = time.monotonic() - self._times[sequence]
+
+
+def _checksum(data: bytes) -> int:
+    """RFC 1071."""
+    if len(data) % 2:
+        data += b"\0"
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return int(~total & 0xFFFF)
+
+
+@dataclass(frozen=True)
+class Knock:
+    """A TCP connection to be tried from a namespace."""
+
+    namespace: Path
+    destination: Address
+    port: int
+    source: Address | None = None
+
+
+def knock(probes: Iterable[Knock], wait_s: float) -> list[bool]:
+    """Whether each connection is accepted within `wait_s`. All are tried at once, and closed again."""
+    wanted = list(probes)
+    accepted = [False] * len(wanted)
+    with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
+        pending = 0
+        for number, probe in enumerate(wanted):
+            connection = stack.enter_context(run_in_namespace(probe.namespace, functools.partial(_stream, probe)))
+            code = connection.connect_ex((str(probe.destination), probe.port))
+            if code in (0, errno.EINPROGRESS):
+                selector.register(connection, selectors.EVENT_WRITE, number)
+                pending += 1
+        ends = time.monotonic() + wait_s
+        while pending and (left := ends - time.monotonic()) > 0:
+            for key, _ in selector.select(left):
+                accepted[key.data] = key.fileobj.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0  # type: ignore[union-attr]
+                selector.unregister(key.fileobj)
+                pending -= 1
+    return accepted
+
+
+def _stream(probe: Knock) -> socket.socket:
+    family = socket.AF_INET6 if probe.destination.version == 6 else socket.AF_INET
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    connection.setblocking(False)
+    if probe.source is not None:
+        connection.bind((str(probe.source), 0))
+    return connection

@@ -1,0 +1,27 @@
+"""What is to be created, in which order: pure, printable, and the same for the same lab."""
+
+from testbed.plan.build import HOOKS, LOGS, build_plan
+from testbed.plan.model import (
+    Attachment,
+    DaemonPlan,
+    DataPlane,
+    LinkPlan,
+    NodeFile,
+    NodePlan,
+    Plan,
+    TunnelPlan,
+)
+
+__all__ = [
+    "HOOKS",
+    "LOGS",
+    "Attachment",
+    "DaemonPlan",
+    "DataPlane",
+    "LinkPlan",
+    "NodeFile",
+    "NodePlan",
+    "Plan",
+    "TunnelPlan",
+    "build_plan",
+]

@@ -1,0 +1,118 @@
+"""From devices to a plan."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from testbed.plan.model import Attachment, DaemonPlan, LinkPlan, NodeFile, NodePlan, Plan, TunnelPlan
+from testbed.render import render_files
+from testbed.topology import split_end
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from testbed.device import Device
+    from testbed.plan.model import DataPlane
+    from testbed.topology import LoadedTopology
+
+__all__ = ["HOOKS", "build_plan"]
+
+HOOKS = "/etc/testbed/hooks"
+LOGS = "/var/log/testbed"
+
+# What each role's programs were measured to need, and nothing else.
+_CAPABILITIES = {
+    "router": ("NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW"),
+    "host": ("NET_RAW",),
+    "fileserver": ("NET_RAW", "SETGID", "SETUID"),
+}
+
+
+def build_plan(loaded: LoadedTopology, devices: Mapping[str, Device], dataplane: DataPlane) -> Plan:
+    """The plan of a lab. Pure: the same topology and data plane always give the same plan."""
+    hosts = _hosts(loaded, devices)
+    return Plan(
+        lab=loaded.name,
+        dataplane=dataplane,
+        nodes={name: _node(device, dataplane, hosts) for name, device in devices.items()},
+        links=dict(_links(loaded)),
+        tunnels=tuple(_tunnels(devices)),
+    )
+
+
+def _node(device: Device, dataplane: DataPlane, hosts: Mapping[str, str]) -> NodePlan:
+    files = {path: NodeFile(file.content, file.mode) for path, file in render_files(device, dataplane).items()}
+    files |= {f"{HOOKS}/{name}": NodeFile(script, 0o755) for name, script in device.hooks.items()}
+    needs_tun = device.runs_ike and dataplane == "userspace"
+    return NodePlan(
+        name=device.name,
+        hostname=device.hostname,
+        image=device.image or device.role,
+        capabilities=_CAPABILITIES[device.role],
+        devices=("/dev/net/tun",) if needs_tun else (),
+        sysctls=_sysctls(device),
+        hosts=hosts,
+        files=files,
+        loopbacks=device.loopbacks,
+        routes=tuple((route.destination, route.gateway) for route in device.routes),
+        daemons=tuple(_daemons(device)),
+        hooks=tuple(device.hooks),
+    )
+
+
+def _sysctls(device: Device) -> dict[str, str]:
+    forward = "1" if device.forwards else "0"
+    settings = {
+        "net.ipv4.ip_forward": forward,
+        "net.ipv4.conf.all.rp_filter": "0",
+        "net.ipv4.conf.default.rp_filter": "0",
+        "net.ipv4.ip_unprivileged_port_start": "0",
+        "net.ipv6.conf.all.disable_ipv6": "0",
+        "net.ipv6.conf.default.disable_ipv6": "0",
+        "net.ipv6.conf.all.forwarding": forward,
+        "net.ipv6.conf.default.accept_dad": "0",  # addresses are planned: no wait for duplicates
+        "net.ipv6.conf.default.accept_ra": "0",
+    }
+    if not device.forwards:
+        settings.pop("net.ipv6.conf.all.forwarding")
+    return settings
+
+
+def _daemons(device: Device) -> Iterator[DaemonPlan]:
+    if device.runs_ike:
+        yield DaemonPlan("charon", ("/usr/sbin/charon-systemd",), f"{LOGS}/charon.log")
+    if device.shares:
+        argv = ("/usr/sbin/smbd", "--foreground", "--no-process-group", "--log-basename", LOGS)
+        yield DaemonPlan("smbd", argv, f"{LOGS}/smbd.log")
+
+
+def _hosts(loaded: LoadedTopology, devices: Mapping[str, Device]) -> dict[str, str]:
+    """Every node's name with its first address, for /etc/hosts of each node."""
+    hosts: dict[str, str] = {}
+    for name in devices:
+        for _, address in loaded.addressing.of_node(name):
+            hosts.setdefault(name, str(address.ip))
+    return hosts
+
+
+def _links(loaded: LoadedTopology) -> Iterator[tuple[str, LinkPlan]]:
+    for name, link in loaded.topology.links.items():
+        ends = tuple(_attachment(loaded, end) for end in link.ends)
+        yield name, LinkPlan(name, "point-to-point" if len(ends) == 2 else "lan", link.mtu, ends)
+
+
+def _attachment(loaded: LoadedTopology, end: str) -> Attachment:
+    node, interface = split_end(end)
+    # Locally administered, unicast, and the same at every run, so captures of two runs can be compared.
+    octets = hashlib.sha256(end.encode()).digest()[:5]
+    mac = ":".join(f"{octet:02x}" for octet in (0x02, *octets))
+    return Attachment(node, interface, mac, loaded.addressing.interfaces[node, interface])
+
+
+def _tunnels(devices: Mapping[str, Device]) -> Iterator[TunnelPlan]:
+    for device in devices.values():
+        for connection in device.connections:
+            if connection.initiator and connection.children[0].start == "none":
+                children = tuple(child.name for child in connection.children)
+                yield TunnelPlan(connection.name, device.name, connection.remote_node, children)

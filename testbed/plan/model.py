@@ -1,0 +1,172 @@
+"""What is to be created, as plain data: fit to be compared, printed and carried out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from testbed.topology.addressing import Address, InterfaceAddress, Prefix
+
+__all__ = ["Attachment", "DaemonPlan", "DataPlane", "LinkPlan", "NodeFile", "NodePlan", "Plan", "TunnelPlan"]
+
+DataPlane = Literal["kernel", "userspace"]
+
+
+@dataclass(frozen=True)
+class NodeFile:
+    """A file of a node. `content` is never shown."""
+
+    content: bytes = field(repr=False)
+    mode: int = 0o644
+
+
+@dataclass(frozen=True)
+class DaemonPlan:
+    """A daemon of a node: started as root, announces itself by sd_notify."""
+
+    name: str
+    argv: tuple[str, ...]
+    log: str | None = None
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """A container to be."""
+
+    name: str
+    hostname: str
+    image: str
+    capabilities: tuple[str, ...]
+    devices: tuple[str, ...]
+    sysctls: Mapping[str, str]
+    hosts: Mapping[str, str]
+    files: Mapping[str, NodeFile]
+    loopbacks: tuple[InterfaceAddress, ...]
+    routes: tuple[tuple[Prefix, Address], ...]
+    daemons: tuple[DaemonPlan, ...]
+    hooks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """One end of a link: the interface it becomes in its node."""
+
+    node: str
+    interface: str
+    mac: str
+    addresses: tuple[InterfaceAddress, ...]
+
+    @property
+    def port(self) -> str:
+        """The name of the other end of the pair where the link is a LAN; 15 characters at most, unique in the lab."""
+        return "p" + hashlib.sha256(f"{self.node}:{self.interface}".encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class LinkPlan:
+    """A veth pair, or a bridge with a veth pair to each end."""
+
+    name: str
+    kind: Literal["point-to-point", "lan"]
+    mtu: int
+    ends: tuple[Attachment, ...]
+
+    @property
+    def bridge(self) -> str:
+        name = f"br-{self.name}"
+        return name if len(name) <= 15 else "b" + hashlib.sha256(self.name.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class TunnelPlan:
+    """A connection that the testbed sets up itself, after the checks that want it down."""
+
+    connection: str
+    initiator: str
+    responder: str
+    children: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything `up` creates, in an order that works: nodes, links, daemons, tunnels."""
+
+    lab: str
+    dataplane: DataPlane
+    nodes: Mapping[str, NodePlan]
+    links: Mapping[str, LinkPlan]
+    tunnels: tuple[TunnelPlan, ...]
+
+    def links_of(self, node: str) -> list[LinkPlan]:
+        return [link for link in self.links.values() if any(end.node == node for end in link.ends)]
+
+    def attachments_of(self, node: str) -> list[tuple[LinkPlan, Attachment]]:
+        return [(link, end) for link in self.links.values() for end in link.ends if end.node == node]
+
+    def digest(self, name: str) -> str:
+        """Changes whenever a node would have to be made anew: with its own plan, or with any of its links."""
+        node = self.nodes[name]
+        facts = {
+            "hostname": node.hostname,
+            "image": node.image,
+            "capabilities": node.capabilities,
+            "devices": node.devices,
+            "sysctls": dict(node.sysctls),
+            "hosts": dict(node.hosts),
+            "files": {path: [hashlib.sha256(f.content).hexdigest(), f.mode] for path, f in node.files.items()},
+            "daemons": [[daemon.name, *daemon.argv] for daemon in node.daemons],
+            "loopbacks": [str(address) for address in node.loopbacks],
+            "routes": [[str(prefix), str(gateway)] for prefix, gateway in node.routes],
+            "links": [
+                [link.name, link.kind, link.mtu, end.interface, *map(str, end.addresses)]
+                for link, end in self.attachments_of(name)
+            ],
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON would have it, without the content of any file."""
+        return {
+            "lab": self.lab,
+            "dataplane": self.dataplane,
+            "nodes": {name: _node(self, node) for name, node in self.nodes.items()},
+            "links": {
+                name: {
+                    "kind": link.kind,
+                    "mtu": link.mtu,
+                    "ends": [f"{end.node}:{end.interface}" for end in link.ends],
+                }
+                for name, link in self.links.items()
+            },
+            "tunnels": [
+                {"connection": tunnel.connection, "from": tunnel.initiator, "to": tunnel.responder}
+                for tunnel in self.tunnels
+            ],
+        }
+
+
+def _node(plan: Plan, node: NodePlan) -> dict[str, Any]:
+    return {
+        "hostname": node.hostname,
+        "image": node.image,
+        "capabilities": list(node.capabilities),
+        "devices": list(node.devices),
+        "interfaces": {
+            end.interface: {
+                "link": link.name,
+                "mac": end.mac,
+                "addresses": [str(address) for address in end.addresses],
+            }
+            for link, end in plan.attachments_of(node.name)
+        },
+        "loopbacks": [str(address) for address in node.loopbacks],
+        "routes": [{"to": str(prefix), "via": str(gateway)} for prefix, gateway in node.routes],
+        "files": {path: {"mode": f"{file.mode:04o}", "bytes": len(file.content)} for path, file in node.files.items()},
+        "daemons": [daemon.name for daemon in node.daemons],
+        "digest": plan.digest(node.name),
+    }

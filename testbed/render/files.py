@@ -1,0 +1,114 @@
+"""The configuration files of a node: one template each, rendered from its device."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+
+from testbed.render.escape import nft_string, samba_value, strongswan_secret, strongswan_string
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Literal
+
+    from testbed.device import Device
+
+__all__ = ["RenderedFile", "render_files"]
+
+# All that strongSwan 6.0 needs for the proposals the topology format knows, X.509, revocation, EAP and XAUTH.
+_PLUGINS = (
+    *(
+        "random",
+        "nonce",
+        "openssl",
+        "pem",
+        "pkcs1",
+        "pkcs7",
+        "pkcs8",
+        "pkcs12",
+        "x509",
+        "pubkey",
+        "constraints",
+    ),
+    *("revocation", "curl", "cmac", "xcbc", "kdf", "kernel-libipsec", "kernel-netlink", "resolve", "attr"),
+    *("socket-default", "vici", "updown", "counters"),
+    *("eap-identity", "eap-mschapv2", "eap-md5", "eap-tls", "eap-ttls", "xauth-generic"),
+)
+_TOOL_PLUGINS = ("random", "openssl", "pem", "pkcs1", "pkcs8", "pkcs12", "x509", "pubkey")
+_STRONGSWAN, _USER_STRONGSWAN = "/etc/strongswan.conf", "/etc/strongswan.user.conf"
+_SWANCTL = "/etc/swanctl/swanctl.conf"
+_LOGS = "/var/log/testbed"
+
+
+@dataclass(frozen=True)
+class RenderedFile:
+    """A file as it will stand in the node. Files that hold a secret have mode 0600."""
+
+    content: bytes = field(repr=False)
+    mode: int = 0o644
+
+
+def render_files(device: Device, dataplane: Literal["kernel", "userspace"]) -> dict[str, RenderedFile]:
+    """Every file of a node by absolute path; the user's own files win over rendered ones."""
+    files = dict(_rendered(device, dataplane))
+    for path, raw in device.files.items():
+        target = _USER_STRONGSWAN if path == _STRONGSWAN else path
+        files[target] = RenderedFile(raw.content, raw.mode)
+    for share, content in device.shares.items():
+        for name, data in content.files.items():
+            files[f"/srv/{share}/{name}"] = RenderedFile(data)
+    return files
+
+
+def _rendered(device: Device, dataplane: str) -> Iterator[tuple[str, RenderedFile]]:
+    if device.runs_ike:
+        yield _STRONGSWAN, RenderedFile(_strongswan(device, dataplane))
+        yield _SWANCTL, RenderedFile(_render("swanctl.conf.j2", device=device), 0o600)
+    if device.connections or device.drop_private:
+        yield "/etc/testbed/nftables.conf", RenderedFile(_render("nftables.conf.j2", device=device))
+    if device.shares:
+        yield (
+            "/etc/samba/smb.conf",
+            RenderedFile(_render("smb.conf.j2", device=device, log=f"{_LOGS}/smbd.log")),
+        )
+
+
+def _strongswan(device: Device, dataplane: str) -> bytes:
+    return _render(
+        "strongswan.conf.j2",
+        device=device,
+        dataplane=dataplane,
+        plugins=[name for name in _PLUGINS if name != "kernel-libipsec" or dataplane == "userspace"],
+        tool_plugins=_TOOL_PLUGINS,
+        aggressive_psk=any(connection.aggressive for connection in device.connections),
+        log=f"{_LOGS}/charon.log",
+        user_file=_USER_STRONGSWAN if _STRONGSWAN in device.files else None,
+    )
+
+
+def _render(template: str, **values: Any) -> bytes:
+    return _environment().get_template(template).render(**values).encode()
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(  # noqa: S701 - no HTML: each value passes the filter of its language
+        loader=jinja2.PackageLoader("testbed.render"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "quoted": strongswan_string,
+        "secret": strongswan_secret,
+        "nft": nft_string,
+        "samba": samba_value,
+        "netbios": lambda name: samba_value(name)[:15],
+        # Rekeyed at nine tenths, so that the SA never reaches the lifetime it was given.
+        "rekey": lambda lifetime_s: max(1, lifetime_s * 9 // 10),
+    }
+    return environment

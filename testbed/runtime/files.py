@@ -1,0 +1,59 @@
+"""The files of a node on this machine, from where they are mounted into it.
+
+A node's directory holds `files/` (read-only in the node), `run/` (sockets and signs between the testbed and the
+node's daemons) and `log/`. Only root may enter it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from testbed.errors import RuntimeFailure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from testbed.plan import NodeFile
+
+__all__ = ["place_files", "read_log"]
+
+
+def place_files(directory: Path, files: Mapping[str, NodeFile]) -> dict[str, dict[str, str]]:
+    """Write a node's files below its directory; what stood there before is overwritten. Returns Docker's binds."""
+    binds: dict[str, dict[str, str]] = {}
+    try:
+        for part in ("files", "run", "log"):
+            (directory / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for target, file in files.items():
+            path = directory / "files" / target.lstrip("/")
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(path, file.content, file.mode)
+            binds[str(path)] = {"bind": target, "mode": "ro"}
+    except OSError as failure:
+        raise RuntimeFailure(
+            f"cannot write the files of a node below {directory}",
+            seen=failure.strerror,
+            hint="free some space there, or choose another place with TESTBED_STATE",
+        ) from failure
+    return binds
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    path.unlink(missing_ok=True)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    with os.fdopen(handle, "wb") as file:
+        os.fchmod(handle, mode)  # the umask has no say
+        file.write(content)
+
+
+def read_log(directory: Path, name: str, *, tail: int | None = None) -> str:
+    """A log of a node, or its last lines. A node may have put anything there, so no link is followed."""
+    try:
+        handle = os.open(directory / "log" / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    with os.fdopen(handle, "rb") as file:
+        text = file.read().decode(errors="replace")
+    return text if tail is None else "\n".join(text.splitlines()[-tail:])

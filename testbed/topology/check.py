@@ -1,0 +1,268 @@
+"""What needs more than one place of a topology to be judged. Everything found is collected; nothing stops early."""
+
+from __future__ import annotations
+
+from collections import Counter
+from ipaddress import ip_address, ip_network
+from typing import TYPE_CHECKING
+
+from testbed.topology.addressing import split_end
+from testbed.topology.models import Reachability, SameFile, Tunnel
+from testbed.topology.proposals import check_proposal
+from testbed.topology.vocabulary import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from testbed.topology.models import Connection, Encrypted, Node, Topology
+    from testbed.topology.source import Path as DataPath
+    from testbed.topology.source import Source
+
+__all__ = ["check"]
+
+RESERVED_INTERFACES = {"lo", "ipsec0", "all", "default"}
+MAX_NODES = 250
+
+
+def check(topology: Topology, source: Source, folder: Path) -> None:
+    """Add to the problems of `source` whatever in a well-formed topology does not fit together."""
+    checker = _Checker(topology, source, folder)
+    checker.parameters()
+    checker.links()
+    for name, node in topology.nodes.items():
+        checker.node(name, node)
+    checker.addresses()
+    for name, connection in topology.ipsec.items():
+        checker.connection(name, connection)
+    checker.expectations()
+
+
+class _Checker:
+    def __init__(self, topology: Topology, source: Source, folder: Path) -> None:
+        self.topology = topology
+        self.source = source
+        self.folder = folder
+        self.interfaces: dict[str, set[str]] = {name: set(node.loopbacks) for name, node in topology.nodes.items()}
+        for link in topology.links.values():
+            for node, interface in map(split_end, link.ends):
+                self.interfaces.setdefault(node, set()).add(interface)
+
+    def report(self, path: DataPath, message: str, expected: str | None = None, near: str | None = None) -> None:
+        self.source.problems.append(self.source.problem(path, message, expected, near))
+
+    def unknown(self, path: DataPath, what: str, word: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        expected = "one of " + ", ".join(names) if names else f"a {what}, but there is none"
+        self.report(path, f"there is no {what} '{word}'", expected, nearest(word, names))
+
+    def parameters(self) -> None:
+        for name, parameter in self.topology.parameters.items():
+            path: DataPath = ("parameters", name, "default")
+            if parameter.choices is not None and parameter.default not in parameter.choices:
+                choices = ", ".join(str(choice) for choice in parameter.choices)
+                self.report(path, "the default is none of the choices", f"one of {choices}")
+        for name, variant in self.topology.variants.items():
+            for key, value in variant.set.items():
+                path = ("variants", name, "set", key)
+                declared = self.topology.parameters.get(key)
+                if declared is None:
+                    self.unknown(path, "parameter", key, self.topology.parameters)
+                elif declared.choices is not None and value not in declared.choices:
+                    choices = ", ".join(str(choice) for choice in declared.choices)
+                    self.report(path, f"'{value}' is none of the choices of '{key}'", f"one of {choices}")
+
+    def links(self) -> None:
+        if len(self.topology.nodes) > MAX_NODES:
+            self.report(("nodes",), f"{len(self.topology.nodes)} nodes", f"at most {MAX_NODES}")
+        seen: dict[str, str] = {}
+        for name, link in self.topology.links.items():
+            versions = Counter(prefix.version for prefix in link.prefixes)
+            if any(count > 1 for count in versions.values()):
+                self.report(("links", name, "prefixes"), "two prefixes of one family", "at most one IPv4 and one IPv6")
+            for index, end in enumerate(link.ends):
+                path: DataPath = ("links", name, "ends", index)
+                node, interface = split_end(end)
+                if node not in self.topology.nodes:
+                    self.unknown(path, "node", node, self.topology.nodes)
+                if interface in RESERVED_INTERFACES or len(interface) > 15:
+                    self.report(
+                        path,
+                        f"'{interface}' cannot name an interface",
+                        "another name of at most 15 characters",
+                    )
+                if end in seen:
+                    self.report(path, f"{end} is already an end of link '{seen[end]}'", "each interface on one link")
+                seen.setdefault(end, name)
+
+    def node(self, name: str, node: Node) -> None:
+        path: DataPath = ("nodes", name)
+        for interface in node.interfaces:
+            if interface not in self.interfaces[name]:
+                self.unknown((*path, "interfaces", interface), "link end", interface, self.interfaces[name])
+        for loopback in node.loopbacks:
+            if loopback in RESERVED_INTERFACES:
+                self.report((*path, "loopbacks", loopback), f"'{loopback}' cannot name a loopback", "another name")
+            if loopback in node.interfaces:
+                self.report((*path, "loopbacks", loopback), f"'{loopback}' names an interface too", "another name")
+        if node.shares and node.role != "fileserver":
+            self.report((*path, "shares"), f"a {node.role} shares no files", "role: fileserver")
+        if node.drop_private and node.role != "router":
+            self.report((*path, "drop_private"), f"a {node.role} forwards nothing", "role: router")
+        self._routes(name, node)
+        self._files(name, node)
+
+    def _routes(self, name: str, node: Node) -> None:
+        for index, route in enumerate(node.routes or []):
+            path: DataPath = ("nodes", name, "routes", index, "via")
+            if route.via in self.topology.nodes:
+                if not self._share_a_link(name, route.via):
+                    self.report(path, f"'{route.via}' is on no link of '{name}'", "a neighbour")
+                continue
+            try:
+                ip_address(route.via)
+            except ValueError:
+                self.unknown(path, "address or node", route.via, self.topology.nodes)
+
+    def _share_a_link(self, one: str, other: str) -> bool:
+        nodes = [{split_end(end)[0] for end in link.ends} for link in self.topology.links.values()]
+        return any({one, other} <= members for members in nodes)
+
+    def _files(self, name: str, node: Node) -> None:
+        path: DataPath = ("nodes", name)
+        for target, file in node.files.items():
+            self._in_folder((*path, "files", target, "source"), file.source)
+        for hook in ("after_start", "before_stop"):
+            script = getattr(node.hooks, hook)
+            if script is not None:
+                self._in_folder((*path, "hooks", hook), script)
+        for share, files in node.shares.items():
+            for file_name, shared in files.items():
+                here = (*path, "shares", share, file_name)
+                if (shared.size is None) == (shared.source is None):
+                    self.report(here, "how large the file is, or where it is", "exactly one of 'size' and 'source'")
+                elif shared.source is not None:
+                    self._in_folder((*here, "source"), shared.source)
+
+    def _in_folder(self, path: DataPath, source: str) -> None:
+        file = (self.folder / source).resolve()
+        if not file.is_relative_to(self.folder.resolve()):
+            self.report(path, f"'{source}' is outside the lab folder", "a path inside it")
+        elif not file.is_file():
+            siblings = [other.name for other in file.parent.iterdir()] if file.parent.is_dir() else []
+            self.report(path, f"there is no file '{source}'", f"a file in {self.folder}", nearest(file.name, siblings))
+
+    def addresses(self) -> None:
+        owners: dict[Address, str] = {}
+        for link_name, link in self.topology.links.items():
+            for end in link.ends:
+                node, interface = split_end(end)
+                spec = self.topology.nodes.get(node)
+                declared = spec.interfaces.get(interface) if spec else None
+                for index, address in enumerate(declared.addresses if declared else []):
+                    path: DataPath = ("nodes", node, "interfaces", interface, "addresses", index)
+                    self._address(path, end, address, owners)
+                    if link.prefixes and address.network not in link.prefixes:
+                        prefixes = ", ".join(str(prefix) for prefix in link.prefixes)
+                        self.report(path, f"{address} is not of link '{link_name}'", f"an address of {prefixes}")
+        for node, spec in self.topology.nodes.items():
+            for name, addresses in spec.loopbacks.items():
+                for index, address in enumerate(addresses):
+                    self._address(("nodes", node, "loopbacks", name, index), f"{node}:{name}", address, owners)
+        self._overlaps()
+
+    def _address(self, path: DataPath, owner: str, address: InterfaceAddress, owners: dict[Address, str]) -> None:
+        ip, network = address.ip, address.network
+        if ip in owners:
+            self.report(path, f"{ip} is already the address of {owners[ip]}", "another address")
+        owners.setdefault(ip, owner)
+        reserved = (network.network_address, network.broadcast_address)
+        if ip in reserved and network.version == 4 and network.prefixlen < 31:
+            self.report(path, f"{ip} is no host address of {network}", "an address between its first and last")
+
+    def _overlaps(self) -> None:
+        seen: list[tuple[str, object]] = []
+        for name, link in self.topology.links.items():
+            for index, prefix in enumerate(link.prefixes):
+                for other_name, other in seen:
+                    if getattr(other, "version", 0) == prefix.version and prefix.overlaps(other):  # type: ignore[arg-type]
+                        message = f"{prefix} overlaps {other} of link '{other_name}'"
+                        self.report(("links", name, "prefixes", index), message, "another prefix")
+                seen.append((name, prefix))
+
+    def connection(self, name: str, connection: Connection) -> None:
+        path: DataPath = ("ipsec", name)
+        if connection.aggressive and connection.version == 2:
+            self.report((*path, "aggressive"), "IKEv2 has no aggressive mode", "version: 1, or no 'aggressive'")
+        for protocol, options in (("ike", connection.ike), ("esp", connection.esp)):
+            for index, proposal in enumerate(options.proposals):
+                wrong = check_proposal(proposal, protocol)
+                if wrong:
+                    expected = "strongSwan keywords such as aes256-sha256-modp2048"
+                    self.report((*path, protocol, "proposals", index), wrong[0], expected, wrong[1])
+        for peer_name, peer in connection.peers.items():
+            self._peer((*path, "peers", peer_name), peer_name, peer.interface, peer.protects)
+
+    def _peer(self, path: DataPath, name: str, interface: str, protects: list[str]) -> None:
+        node = self.topology.nodes.get(name)
+        if node is None:
+            self.unknown(path, "node", name, self.topology.nodes)
+            return
+        if node.role != "router":
+            self.report(path, f"'{name}' is a {node.role}", "a node with role: router")
+        if interface not in self.interfaces[name]:
+            self.unknown((*path, "interface"), "interface", interface, self.interfaces[name])
+        links = [link for link, spec in self.topology.links.items() if name in {split_end(end)[0] for end in spec.ends}]
+        for index, selector in enumerate(protects):
+            if selector in links:
+                continue
+            try:
+                ip_network(selector)
+            except ValueError:
+                self.unknown((*path, "protects", index), f"prefix or link of '{name}'", selector, links)
+
+    def expectations(self) -> None:
+        manual = any(connection.start == "manual" for connection in self.topology.ipsec.values())
+        for index, expectation in enumerate(self.topology.expectations):
+            path: DataPath = ("expectations", index)
+            if isinstance(expectation, Reachability):
+                self._endpoints((*path, "from"), expectation.source)
+                self._endpoints((*path, "to"), expectation.to)
+                if expectation.tunnel != "any" and not manual:
+                    message = f"'{expectation.tunnel}' needs a tunnel that the testbed sets up"
+                    self.report((*path, "tunnel"), message, "a connection with start: manual, or no 'tunnel' here")
+            elif isinstance(expectation, Tunnel):
+                self._known((*path, "connection"), "connection", expectation.connection, self.topology.ipsec)
+            elif isinstance(expectation, SameFile):
+                self._same_file(path, expectation)
+            else:
+                self._encrypted(path, expectation)
+
+    def _known(self, path: DataPath, what: str, word: str, known: Iterable[str]) -> None:
+        if word not in known:
+            self.unknown(path, what, word, known)
+
+    def _encrypted(self, path: DataPath, expectation: Encrypted) -> None:
+        for key in ("link", "control"):
+            self._known((*path, key), "link", getattr(expectation, key), self.topology.links)
+        if not any(isinstance(other, SameFile) for other in self.topology.expectations):
+            self.report(path, "there is no file to look for on the link", "a 'same-file' expectation too")
+
+    def _same_file(self, path: DataPath, expectation: SameFile) -> None:
+        self._endpoints((*path, "from"), expectation.source)
+        server = self.topology.nodes.get(expectation.server)
+        if server is None:
+            self.unknown((*path, "server"), "node", expectation.server, self.topology.nodes)
+        elif expectation.share not in server.shares:
+            self.unknown((*path, "share"), "share", expectation.share, server.shares)
+        elif expectation.file not in server.shares[expectation.share]:
+            self.unknown((*path, "file"), "file", expectation.file, server.shares[expectation.share])
+
+    def _endpoints(self, path: DataPath, endpoints: list[str]) -> None:
+        for index, endpoint in enumerate(endpoints):
+            node, interface = split_end(endpoint)
+            here: DataPath = (*path, index)
+            if node not in self.topology.nodes:
+                self.unknown(here, "node", node, self.topology.nodes)
+            elif interface and interface not in self.interfaces[node]:
+                self.unknown(here, "interface", interface, self.interfaces[node])

@@ -1,0 +1,137 @@
+"""From a lab folder to a checked topology, or to all that is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from testbed.errors import Problem, SettingError, TopologyError
+from testbed.topology.addressing import Addressing, plan_addresses
+from testbed.topology.check import check
+from testbed.topology.models import Topology
+from testbed.topology.parameters import parameter_values, substitute
+from testbed.topology.secrets import SecretValue, resolve_secret
+from testbed.topology.source import Path as DataPath
+from testbed.topology.source import Source, parse
+from testbed.topology.vocabulary import explain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["LoadedTopology", "load_text", "load_topology"]
+
+FILE_NAME = "topology.yaml"
+MAX_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class LoadedTopology:
+    """A topology fit to be built: checked, with every address planned and every secret at hand."""
+
+    folder: Path
+    name: str
+    topology: Topology
+    addressing: Addressing
+    secrets: Mapping[str, SecretValue] = field(repr=False)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    variants: tuple[str, ...] = ()
+
+
+def load_topology(
+    folder: Path | str,
+    *,
+    settings: Mapping[str, str] | None = None,
+    variants: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    with_secrets: bool = True,
+) -> LoadedTopology:
+    """Read `topology.yaml` of a folder (or a YAML file itself).
+
+    Without secrets a stand-in is taken for each, for those who do not render anything. Raises TopologyError with all
+    problems of the file, or SettingError for a setting the file does not declare.
+    """
+    path = Path(folder)
+    file = path / FILE_NAME if path.is_dir() else path
+    try:
+        if file.stat().st_size > MAX_BYTES:
+            raise SettingError(f"{file} is no topology", seen=f"more than {MAX_BYTES} bytes")
+        text = file.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as failure:
+        line = failure.object[: failure.start].count(b"\n") + 1
+        raise TopologyError(file, [Problem(line, 1, ".", "the file is not UTF-8", "UTF-8 text")]) from None
+    except OSError as failure:
+        raise SettingError(
+            f"cannot read {file}: {failure.strerror}",
+            expected=f"a folder that holds {FILE_NAME}",
+            hint="`testbed list` shows the labs that can be found from here",
+        ) from None
+    return load_text(text, file, settings=settings, variants=variants, environ=environ, with_secrets=with_secrets)
+
+
+def load_text(
+    text: str,
+    file: Path,
+    *,
+    settings: Mapping[str, str] | None = None,
+    variants: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    with_secrets: bool = True,
+) -> LoadedTopology:
+    """The same from the text of a topology that stands, or would stand, in `file`."""
+    source = parse(text)
+    if source.data is None:
+        raise TopologyError(file, source.problems)
+    values, secret = parameter_values(source, settings or {}, variants)
+    substitution = substitute(source, values, secret)
+    topology = _validate(source, substitution.data, substitution.secret_paths)
+    if topology is None:
+        raise TopologyError(file, source.problems)
+    folder = file.resolve().parent
+    check(topology, source, folder)
+    addressing = plan_addresses(topology, source)
+    if with_secrets:
+        secrets = _secrets(topology, source, folder, os.environ if environ is None else environ)
+    else:
+        secrets = {name: SecretValue(b"not read") for name in topology.ipsec}
+    if source.problems:
+        raise TopologyError(file, source.problems)
+    name = topology.name or _name_of(folder)
+    return LoadedTopology(folder, name, topology, addressing, secrets, dict(settings or {}), tuple(variants))
+
+
+def _validate(source: Source, data: Any, secret_paths: frozenset[DataPath]) -> Topology | None:
+    try:
+        return Topology.model_validate(data)
+    except ValidationError as failure:
+        known = {problem.path for problem in source.problems}
+        found = [explain(source, data, dict(error), secret_paths) for error in failure.errors(include_url=False)]
+        source.problems += _without_echoes([problem for problem in found if problem.path not in known])
+        return None
+
+
+def _without_echoes(problems: list[Problem]) -> list[Problem]:
+    """Drop what the other members of a union say of a value that one member understood better."""
+    told = {problem.path for problem in problems if not problem.message.endswith("does not fit here")}
+    return [
+        problem for problem in problems if problem.path not in told or not problem.message.endswith("does not fit here")
+    ]
+
+
+def _secrets(topology: Topology, source: Source, folder: Path, environ: Mapping[str, str]) -> dict[str, SecretValue]:
+    found: dict[str, SecretValue] = {}
+    for name, connection in topology.ipsec.items():
+        try:
+            found[name] = resolve_secret(connection.authentication.secret, folder, environ)
+        except ValueError as failure:
+            path = ("ipsec", name, "authentication", "secret")
+            source.problems.append(source.problem(path, str(failure)))
+    return found
+
+
+def _name_of(folder: Path) -> str:
+    cleaned = "".join(letter if letter.isalnum() else "-" for letter in folder.name.lower())
+    return cleaned.strip("-")[:32].strip("-") or "lab"

@@ -1,0 +1,337 @@
+"""What a topology file may say. The descriptions here are the reference that users read.
+
+Everything is checked for its form here; what needs more than one place of the file to be judged is checked in
+`testbed.topology.check`.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from testbed.topology.secrets import SecretSource
+
+__all__ = [
+    "Authentication",
+    "Connection",
+    "Encrypted",
+    "Expectation",
+    "FileSource",
+    "Hooks",
+    "Interface",
+    "Link",
+    "Node",
+    "Parameter",
+    "Peer",
+    "ProtocolOptions",
+    "Reachability",
+    "Route",
+    "SameFile",
+    "SharedFile",
+    "Topology",
+    "Tunnel",
+    "Variant",
+]
+
+Address = IPv4Interface | IPv6Interface
+Prefix = IPv4Network | IPv6Network
+Scalar = str | int | bool
+
+_DURATION = re.compile(r"(\d+)\s*(s|m|h|d)?")
+_SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB)?")
+_BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024 * 1024}
+MAX_SHARED_FILE = 64 * 1024 * 1024
+
+
+def _duration(value: Any) -> Any:
+    if isinstance(value, str):
+        match = _DURATION.fullmatch(value.strip())
+        if not match:
+            raise ValueError("is no duration")
+        return int(match[1]) * _SECONDS[match[2]]
+    return value
+
+
+def _size(value: Any) -> Any:
+    if isinstance(value, str):
+        match = _SIZE.fullmatch(value.strip())
+        if not match:
+            raise ValueError("is no size")
+        return int(match[1]) * _BYTES[match[2]]
+    return value
+
+
+def _node_path(value: str) -> str:
+    parts = value.split("/")
+    if not value.startswith("/") or len(parts) < 3 or any(part in ("", ".", "..") for part in parts[1:]):
+        raise ValueError("is no absolute path of a file below a directory")
+    return value
+
+
+def _text_only(value: Any) -> Any:
+    # YAML 1.2 makes 10 a number; a name like that is meant as text.
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _list_of_one(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+NodeName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")]
+LabName = NodeName
+LinkName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
+InterfaceName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][a-zA-Z0-9_-]{0,14}$")]
+ParameterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$")]
+Hostname = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$")]
+End = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+:[a-zA-Z0-9_-]+$")]
+Endpoint = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+(:[a-zA-Z0-9_-]+)?$")]
+ShareName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,11}$")]
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+NodePath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$", max_length=200), AfterValidator(_node_path)]
+Identity = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]+$")]
+Duration = Annotated[int, BeforeValidator(_duration), Field(ge=1, le=10 * 365 * 86400)]
+Size = Annotated[int, BeforeValidator(_size), Field(ge=1, le=MAX_SHARED_FILE)]
+Mtu = Annotated[int, Field(ge=576, le=65535)]
+Endpoints = Annotated[list[Endpoint], BeforeValidator(_list_of_one), Field(min_length=1)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Parameter(_Model):
+    """A value of the topology that `--set NAME=VALUE` changes. `${NAME}` anywhere in the file stands for it."""
+
+    description: str = ""
+    default: Annotated[Scalar | SecretSource, Field(description="The value when nothing is set.")]
+    choices: Annotated[list[Scalar] | None, Field(description="The only values allowed.")] = None
+    secret: Annotated[
+        bool, Field(description="Never shown, and set only as env:NAME or file:PATH, never in clear.")
+    ] = False
+
+
+class Variant(_Model):
+    """A named set of parameter values, chosen with `--variant NAME`."""
+
+    description: str = ""
+    set: Annotated[dict[ParameterName, Scalar], Field(description="Parameter values of this variant.")]
+
+
+class Interface(_Model):
+    """An interface of a node. Those named in links need not be listed, unless something is to be said of them."""
+
+    addresses: Annotated[
+        list[Address],
+        Field(description="With prefix length. Planned from the link's prefixes when left out."),
+    ] = []
+
+
+class Route(_Model):
+    """A static route."""
+
+    to: Annotated[Prefix | Literal["default"], Field(description="A prefix, or `default` (both families).")]
+    via: Annotated[str, Field(description="The next hop: an address, or a node on a link of this one.")]
+
+
+class FileSource(_Model):
+    """A file of the lab folder that is placed in a node."""
+
+    source: Annotated[str, Field(min_length=1, description="Path relative to the lab folder, inside it.")]
+    mode: Annotated[str, StringConstraints(pattern=r"^0[0-7]{3}$"), Field(description="Permission bits, octal.")] = (
+        "0600"
+    )
+
+
+class Hooks(_Model):
+    """Executables of the lab folder that run inside the node as root; a non-zero exit is an error."""
+
+    after_start: Annotated[str | None, Field(description="Runs when the node's links and daemons are up.")] = None
+    before_stop: Annotated[str | None, Field(description="Runs before the node is stopped or removed.")] = None
+
+
+class SharedFile(_Model):
+    """A file that a file server offers: made of pseudo-random bytes of a given size, or taken from the lab folder."""
+
+    size: Annotated[Size | None, Field(description="Bytes, or with unit: `256KiB`, `1MiB`.")] = None
+    source: Annotated[str | None, Field(description="Path relative to the lab folder, inside it.")] = None
+
+
+class Node(_Model):
+    """A machine of the lab."""
+
+    kind: Annotated[Literal["linux"], Field(description="How the node is configured: by this file.")] = "linux"
+    role: Annotated[
+        Literal["router", "host", "fileserver"],
+        Field(description="What it is: forwards packets and speaks IKE; only uses the network; serves files by SMB."),
+    ] = "host"
+    hostname: Annotated[Hostname | None, Field(description="Shown inside the node; its name when left out.")] = None
+    image: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="An image of your own instead of the role's; it must hold the same programs.",
+        ),
+    ] = None
+    interfaces: dict[InterfaceName, Interface] = {}
+    loopbacks: Annotated[
+        dict[InterfaceName, list[Address]],
+        Field(description="Addresses that belong to no link, by loopback name."),
+    ] = {}
+    routes: Annotated[
+        list[Route] | None,
+        Field(description="Static routes. A host without any gets a default route to the router of its link."),
+    ] = None
+    drop_private: Annotated[
+        bool,
+        Field(description="Forward no packet from or to private addresses (RFC 1918, RFC 4193), as a provider does."),
+    ] = False
+    shares: Annotated[
+        dict[ShareName, dict[FileName, SharedFile]],
+        Field(description="SMB shares of a file server and their files."),
+    ] = {}
+    files: Annotated[
+        dict[NodePath, FileSource],
+        Field(
+            description="Files placed in the node, by absolute path. `/etc/swanctl/swanctl.conf` replaces the rendered "
+            "one; `/etc/strongswan.conf` is read after the rendered one and so overrides it."
+        ),
+    ] = {}
+    hooks: Hooks = Hooks()
+
+
+class Link(_Model):
+    """A point-to-point link (two ends) or a LAN (more)."""
+
+    ends: Annotated[list[End], Field(min_length=2, description="`node:interface`, two or more.")]
+    prefixes: Annotated[
+        list[Prefix], Field(description="At most one of each family. Planned from the zone when left out.")
+    ] = []
+    zone: Annotated[
+        Literal["public", "private"],
+        Field(description="Public links get documentation prefixes (RFC 5737, RFC 3849), private ones RFC 1918."),
+    ] = "private"
+    mtu: Mtu = 1500
+
+
+class ProtocolOptions(_Model):
+    """Algorithms and lifetime of IKE SAs or of CHILD SAs."""
+
+    proposals: Annotated[
+        list[str],
+        BeforeValidator(_list_of_one),
+        Field(min_length=1, description="strongSwan keywords joined by '-'."),
+    ]
+    lifetime: Annotated[
+        Duration | None,
+        Field(description="Rekeyed before this age: `24h`, `3600`. strongSwan's default if left out."),
+    ] = None
+
+
+class Authentication(_Model):
+    """How the peers prove who they are."""
+
+    method: Literal["psk"] = "psk"
+    secret: Annotated[str | SecretSource, Field(description="The pre-shared key: literal text, or where it is.")]
+
+
+class Peer(_Model):
+    """One end of an IPsec connection."""
+
+    interface: Annotated[InterfaceName, Field(description="The interface that faces the peer.")]
+    protects: Annotated[
+        list[Annotated[str, BeforeValidator(_text_only)]],
+        Field(min_length=1, description="Traffic selectors: prefixes, or names of links of this node."),
+    ]
+    identity: Annotated[Identity | None, Field(description="IKE identity; the address when left out.")] = None
+
+
+class Connection(_Model):
+    """An IPsec connection between two routers, with selectors as in a crypto map."""
+
+    version: Annotated[Literal[1, 2], Field(description="IKE version.")] = 2
+    aggressive: Annotated[bool, Field(description="IKEv1 aggressive mode instead of main mode.")] = False
+    authentication: Authentication
+    ike: ProtocolOptions = ProtocolOptions(proposals=["aes256-sha256-modp2048"])
+    esp: ProtocolOptions = ProtocolOptions(proposals=["aes256-sha256"])
+    start: Annotated[
+        Literal["manual", "on-traffic", "at-once"],
+        Field(description="When the tunnel is set up. `manual`: by the testbed, after the checks without it."),
+    ] = "manual"
+    dpd_delay: Annotated[Duration | None, Field(description="Liveness checks after this silence.")] = None
+    peers: Annotated[
+        dict[NodeName, Peer],
+        Field(min_length=2, max_length=2, description="Two routers; the first one initiates."),
+    ]
+
+
+State = Annotated[
+    Literal["any", "down", "up"],
+    Field(description="When it must hold: before the tunnels are set up, after, or both."),
+]
+
+
+class Reachability(_Model):
+    """ICMP echo (or a TCP connection) from each `from` to every address of each `to` passes, or does not."""
+
+    expect: Literal["reachable", "unreachable"]
+    source: Annotated[Endpoints, Field(alias="from", description="Nodes, or node:interface for the source address.")]
+    to: Annotated[Endpoints, Field(description="Nodes, or node:interface.")]
+    tcp: Annotated[
+        int | None,
+        Field(ge=1, le=65535, description="Try a TCP connection to this port instead of ICMP echo."),
+    ] = None
+    tunnel: State = "any"
+
+
+class Tunnel(_Model):
+    """The connection's SAs are up at both ends, with exactly the version, proposals and selectors configured."""
+
+    expect: Literal["tunnel"]
+    connection: LinkName
+
+
+class SameFile(_Model):
+    """A file read over SMB has the checksum it has on the server, for each `from`."""
+
+    expect: Literal["same-file"]
+    source: Annotated[Endpoints, Field(alias="from", description="Nodes that fetch it.")]
+    server: NodeName
+    share: ShareName
+    file: FileName
+
+
+class Encrypted(_Model):
+    """While a tunnel is set up and the `same-file` expectations run, the link carries IKE and ESP, and no byte of any
+    file fetched nor any private address. A capture of the `control` link, where the files do pass in clear, shows
+    that this would have been seen.
+    """
+
+    expect: Literal["encrypted"]
+    link: LinkName
+    control: Annotated[LinkName, Field(description="A link on which the same files are to be seen in clear.")]
+
+
+Expectation = Annotated[Reachability | Tunnel | SameFile | Encrypted, Field(discriminator="expect")]
+
+
+class Topology(_Model):
+    """A lab: nodes, links, IPsec connections, and what is expected of them."""
+
+    version: Annotated[Literal[1], Field(description="The version of this format.")]
+    name: Annotated[LabName | None, Field(description="The folder's name when left out.")] = None
+    title: str = ""
+    description: str = ""
+    parameters: dict[ParameterName, Parameter] = {}
+    variants: dict[LinkName, Variant] = {}
+    dataplane: Annotated[
+        Literal["auto", "kernel", "userspace"],
+        Field(description="Who does ESP: the kernel (XFRM), charon over TUN, or the kernel if it can."),
+    ] = "auto"
+    nodes: Annotated[dict[NodeName, Node], Field(min_length=1)]
+    links: dict[LinkName, Link] = {}
+    ipsec: Annotated[dict[LinkName, Connection], Field(description="IPsec connections by name.")] = {}
+    expectations: list[Expectation] = []

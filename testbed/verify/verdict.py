@@ -1,0 +1,25 @@
+"""What was expected of a lab, and what was seen."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+__all__ = ["Phase", "Verdict"]
+
+Phase = Literal["tunnel down", "tunnel up"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One expectation, checked. `held` is whether what was seen is what was expected."""
+
+    claim: str
+    expected: str
+    seen: str
+    held: bool
+    phase: Phase
+    duration_s: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
