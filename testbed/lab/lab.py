@@ -14,7 +14,7 @@ from testbed.errors import LabNotRunningError, SettingError, TestbedError
 from testbed.events import EventStream
 from testbed.lab.converge import Convergence
 from testbed.lab.dataplane import choose_dataplane
-from testbed.lab.node import Node
+from testbed.lab.node import Link, Node
 from testbed.lab.parallel import on_each
 from testbed.lab.state import LabRecord, StateFolder, state_root
 from testbed.network.links import Wiring
@@ -190,6 +190,12 @@ class Lab:
         live = self.live()
         live.state(name)
         return Node(name, live)
+
+    def link(self, name: str) -> Link:
+        """A link of the running lab. Raises SettingError, naming the links there are."""
+        if name not in self.plan.links:
+            raise SettingError(f"there is no link '{name}'", expected=f"one of {', '.join(self.plan.links)}")
+        return Link(name, self.live())
 
     def nodes(self) -> Iterator[Node]:
         """The nodes that run, in the topology's order."""

@@ -15,15 +15,33 @@ from testbed.runtime.files import read_log
 from testbed.topology import split_end
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from testbed.daemons.charon import Charon
+    from testbed.network.capture import Frame
     from testbed.network.probe import EchoResult
     from testbed.plan import DaemonPlan
     from testbed.runtime import Completed
     from testbed.verify.live import Address, LiveLab
 
-__all__ = ["Node"]
+__all__ = ["Link", "Node"]
+
+
+class Link:
+    """A link of a running lab."""
+
+    def __init__(self, name: str, live: LiveLab) -> None:
+        self.name = name
+        self._live = live
+
+    @property
+    def ends(self) -> list[str]:
+        """`node:interface` of each end."""
+        return [f"{end.node}:{end.interface}" for end in self._live.plan.links[self.name].ends]
+
+    def capture(self, handle: Callable[[Frame], None] | None = None) -> Capture:
+        """All frames that cross the link, as a context manager; passed to `handle` instead of kept if there is one."""
+        return Capture(*self._live.tap(self.name), handle)
 
 
 class Node:
@@ -69,12 +87,16 @@ class Node:
         wait_s: float = 1.0,
         source: str | None = None,
         size: int = 56,
+        until_answered: bool = False,
     ) -> EchoResult:
-        """ICMP echo to an address, a node or `node:interface`, from this node's own network stack."""
+        """ICMP echo to an address, a node or `node:interface`, from this node's own network stack.
+
+        `source` is an interface whose address is used; `until_answered` ends with the first reply.
+        """
         destination = self.resolve(target)
         sender = self._live.source(f"{self.name}:{source}", destination.version) if source else None
         probe = Echo(self._state.namespace, destination, sender, size)
-        return echo([probe], count=count, interval_s=interval_s, wait_s=wait_s)[0]
+        return echo([probe], count=count, interval_s=interval_s, wait_s=wait_s, until_answered=until_answered)[0]
 
     def resolve(self, target: str) -> Address:
         """An address as given, or the first one of `node` or `node:interface` in a family that this node speaks."""
@@ -95,12 +117,12 @@ class Node:
             f"'{target}' has no address that {self.name} could reach", expected="a common address family"
         )
 
-    def capture(self, interface: str) -> Capture:
-        """Frames of one of its interfaces, as a context manager."""
+    def capture(self, interface: str, handle: Callable[[Frame], None] | None = None) -> Capture:
+        """Frames of one of its interfaces, as a context manager; see `Link.capture`."""
         if interface not in self.interfaces:
             known = ", ".join(self.interfaces)
             raise SettingError(f"{self.name} has no interface '{interface}'", expected=f"one of {known}")
-        return Capture(self._state.namespace, interface)
+        return Capture(self._state.namespace, interface, handle)
 
     def log(self, daemon: str = "charon", *, tail: int | None = None) -> str:
         """The log of a daemon; empty if it has written none."""

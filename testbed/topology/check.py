@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from testbed.topology.addressing import Address, InterfaceAddress
     from testbed.topology.models import Connection, Encrypted, Node, Topology
     from testbed.topology.source import Path as DataPath
     from testbed.topology.source import Source
@@ -219,7 +220,10 @@ class _Checker:
             try:
                 ip_network(selector)
             except ValueError:
-                self.unknown((*path, "protects", index), f"prefix or link of '{name}'", selector, links)
+                message = f"'{selector}' is neither a prefix nor a link of '{name}'"
+                self.report(
+                    (*path, "protects", index), message, f"a prefix, or {', '.join(links)}", nearest(selector, links)
+                )
 
     def expectations(self) -> None:
         manual = any(connection.start == "manual" for connection in self.topology.ipsec.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ __all__ = ["LoadedTopology", "load_text", "load_topology"]
 
 FILE_NAME = "topology.yaml"
 MAX_BYTES = 1024 * 1024
+_ECHO = "does not fit here"
 
 
 @dataclass(frozen=True)
@@ -114,11 +115,21 @@ def _validate(source: Source, data: Any, secret_paths: frozenset[DataPath]) -> T
 
 
 def _without_echoes(problems: list[Problem]) -> list[Problem]:
-    """Drop what the other members of a union say of a value that one member understood better."""
-    told = {problem.path for problem in problems if not problem.message.endswith("does not fit here")}
-    return [
-        problem for problem in problems if problem.path not in told or not problem.message.endswith("does not fit here")
-    ]
+    """One problem for each place: what the members of a union say of a value that fits none of them is put together.
+
+    A member that understood the value well enough to say more than that it does not fit is listened to alone.
+    """
+    merged: dict[tuple[str, str], Problem] = {}
+    told = {problem.path for problem in problems if not problem.message.endswith(_ECHO)}
+    for problem in problems:
+        if problem.message.endswith(_ECHO) and problem.path in told:
+            continue
+        known = merged.get((problem.path, problem.message))
+        if known is None:
+            merged[problem.path, problem.message] = problem
+        elif problem.expected and known.expected and problem.expected not in known.expected:
+            merged[problem.path, problem.message] = replace(known, expected=f"{known.expected}, or {problem.expected}")
+    return list(merged.values())
 
 
 def _secrets(topology: Topology, source: Source, folder: Path, environ: Mapping[str, str]) -> dict[str, SecretValue]:

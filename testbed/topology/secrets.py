@@ -53,7 +53,7 @@ class SecretSource(BaseModel):
     @model_validator(mode="after")
     def exactly_one(self) -> SecretSource:
         if (self.env is None) == (self.file is None):
-            raise ValueError("exactly one of 'env' and 'file' is needed")
+            raise ValueError("names not exactly one of 'env' and 'file'")
         return self
 
 

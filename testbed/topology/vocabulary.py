@@ -75,6 +75,8 @@ def explain(source: Source, data: Any, error: dict[str, Any], secret_paths: froz
         choices = re.findall(r"'([^']*)'", str(context.get("expected") or context.get("expected_tags")))
         numbers = str(context.get("expected", ""))
         expected = "one of " + ", ".join(choices) if choices else numbers
+        if choices == ["default"]:
+            expected = "a prefix such as 192.168.10.0/24, or default"
         given = error["input"].get("expect") if kind == "union_tag_invalid" else error.get("input")
         where = (*path, "expect") if kind == "union_tag_invalid" else path
         return source.problem(
@@ -112,7 +114,11 @@ def _expectation(kind: str, context: dict[str, Any], error: dict[str, Any], path
     if kind in ("too_short", "too_long"):
         return f"at least {context['min_length']}" if "min_length" in context else f"at most {context['max_length']}"
     if kind.startswith("string_too"):
-        return f"{context.get('min_length', 'at most ' + str(context.get('max_length')))} characters"
+        return (
+            f"at least {context['min_length']} character"
+            if "min_length" in context
+            else f"at most {context['max_length']}"
+        )
     if kind == "value_error":
         return {
             "is no duration": "24h, 30m, 3600s or a number of seconds",
@@ -151,6 +157,7 @@ def _shown(value: Any) -> str:
     if value is None:
         return "nothing"
     text = str(value).lower() if isinstance(value, bool) else str(value)
+    text = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
     return f"'{text if len(text) <= 40 else text[:37] + '...'}'"
 
 

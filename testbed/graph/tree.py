@@ -1,0 +1,103 @@
+"""A lab as a tree that can be drawn: from its core outwards, each node and link once."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from testbed.topology import split_end
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from testbed.topology import LoadedTopology
+
+__all__ = ["GraphLink", "GraphNode", "lab_trees"]
+
+
+@dataclass
+class GraphNode:
+    """A node, the links that lead away from the core, and `(interface, addresses)` for each of its interfaces."""
+
+    name: str
+    role: str
+    hostname: str
+    addresses: list[tuple[str, list[str]]]
+    links: list[GraphLink] = field(default_factory=list)
+
+    def walk(self) -> Iterator[GraphNode]:
+        yield self
+        for link in self.links:
+            for node in link.nodes:
+                yield from node.walk()
+
+
+@dataclass
+class GraphLink:
+    """A link with the nodes beyond it; `again` names those that stand elsewhere in the tree already."""
+
+    name: str
+    prefixes: list[str]
+    zone: str
+    lan: bool
+    nodes: list[GraphNode] = field(default_factory=list)
+    again: list[str] = field(default_factory=list)
+
+
+def lab_trees(loaded: LoadedTopology) -> list[GraphNode]:
+    """A tree for each part of the lab that hangs together; the root of each has the most links to routers."""
+    nodes = {name: _node(loaded, name) for name in loaded.topology.nodes}
+    members = {name: [split_end(end)[0] for end in link.ends] for name, link in loaded.topology.links.items()}
+    placed: set[str] = set()
+    trees: list[GraphNode] = []
+    while len(placed) < len(nodes):
+        root = max((name for name in nodes if name not in placed), key=lambda name: _weight(loaded, members, name))
+        trees.append(nodes[root])
+        placed.add(root)
+        _grow(loaded, nodes, members, placed, root)
+    return trees
+
+
+def _grow(
+    loaded: LoadedTopology,
+    nodes: dict[str, GraphNode],
+    members: dict[str, list[str]],
+    placed: set[str],
+    root: str,
+) -> None:
+    drawn: set[str] = set()
+    waiting = deque([root])
+    while waiting:
+        here = waiting.popleft()
+        for name, ends in members.items():
+            if here not in ends or name in drawn:
+                continue
+            drawn.add(name)
+            link = loaded.topology.links[name]
+            prefixes = [str(prefix) for prefix in loaded.addressing.prefixes[name]]
+            graph_link = GraphLink(name, prefixes, link.zone, lan=len(link.ends) > 2)
+            for other in ends:
+                if other == here:
+                    continue
+                if other in placed:
+                    graph_link.again.append(other)
+                    continue
+                placed.add(other)
+                graph_link.nodes.append(nodes[other])
+                waiting.append(other)
+            nodes[here].links.append(graph_link)
+
+
+def _weight(loaded: LoadedTopology, members: dict[str, list[str]], name: str) -> tuple[bool, int, int]:
+    neighbours = [other for ends in members.values() if name in ends for other in ends if other != name]
+    routers = sum(loaded.topology.nodes[other].role == "router" for other in neighbours)
+    return loaded.topology.nodes[name].role == "router", routers, len(neighbours)
+
+
+def _node(loaded: LoadedTopology, name: str) -> GraphNode:
+    spec = loaded.topology.nodes[name]
+    addresses: dict[str, list[str]] = {}
+    for interface, address in loaded.addressing.of_node(name):
+        addresses.setdefault(interface, []).append(str(address))
+    return GraphNode(name, spec.role, spec.hostname or name, list(addresses.items()))

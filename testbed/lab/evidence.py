@@ -1,0 +1,62 @@
+"""What is kept of a lab when something failed: logs, SAs, configurations, captures. No secret is in it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from testbed.errors import TestbedError
+from testbed.network.capture import write_pcap
+from testbed.runtime.files import read_log
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from testbed.lab.lab import Lab
+    from testbed.network.capture import Frame
+
+__all__ = ["write_evidence"]
+
+_SECRET = re.compile(rb"(?m)^(\s*secret\s*=\s*).*$")
+
+
+def write_evidence(lab: Lab, folder: Path, captures: Mapping[str, list[Frame]]) -> list[Path]:
+    """Write what is known of a lab below a folder, and return the files. What cannot be had is left out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+
+    def write(name: str, content: bytes) -> None:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        written.append(path)
+
+    write("plan.json", json.dumps(lab.plan.to_dict(), indent=2).encode())
+    write("verdicts.json", json.dumps([verdict.to_dict() for verdict in lab.verdicts], indent=2).encode())
+    for name, state in lab.states().items():
+        for daemon in lab.plan.nodes[name].daemons if name in lab.plan.nodes else ():
+            for suffix in ("log", "out"):
+                text = read_log(state.identity.directory, f"{daemon.name}.{suffix}")
+                if text:
+                    write(f"{name}/{daemon.name}.{suffix}", text.encode())
+        for path, file in lab.plan.nodes[name].files.items() if name in lab.plan.nodes else ():
+            if path.startswith("/etc/") and "/private" not in path:
+                write(f"{name}{path}", _SECRET.sub(rb"\1***", file.content))
+    write("sas.json", json.dumps(_sas(lab), indent=2).encode())
+    for link, frames in captures.items():
+        write_pcap(folder / f"{link}.pcap", frames)
+        written.append(folder / f"{link}.pcap")
+    return written
+
+
+def _sas(lab: Lab) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, device in lab.devices.items():
+        if device.runs_ike:
+            try:
+                found[name] = [sa.to_dict() for sa in lab.node(name).charon.sas()]
+            except TestbedError as failure:
+                found[name] = str(failure)
+    return found
