@@ -296,7 +296,7 @@ def schema(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="As a reference to be read instead.")] = False,
 ) -> None:
     """JSON Schema of topology.yaml, for editors."""
-    typer.echo(markdown() if as_markdown else json.dumps(json_schema(), indent=2))
+    typer.echo(markdown() if as_markdown else json.dumps(json_schema(), indent=2) + "\n", nl=False)
 
 
 @app.command()

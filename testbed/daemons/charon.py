@@ -17,6 +17,7 @@ import vici.exception
 
 from testbed.daemons.sa import IkeSa, plain
 from testbed.errors import DaemonError, NegotiationError
+from testbed.runtime.files import read_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from testbed.deadline import Deadline
     from testbed.runtime import NodeState
 
-__all__ = ["Charon", "CharonEvent", "Version", "vici_socket"]
+__all__ = ["Charon", "CharonEvent", "Version", "check_loaded", "vici_socket"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,23 @@ class CharonEvent:
 def vici_socket(node: NodeState) -> Path:
     """The daemon's default socket, reached through the node's root. (/run, since /var/run is a link to it.)"""
     return Path(f"/proc/{node.pid}/root/run/charon.vici")
+
+
+def check_loaded(node: NodeState, deadline: Deadline) -> None:
+    """Raise DaemonError if charon could not load all of its swanctl.conf when it started."""
+    directory = node.identity.directory
+    status = directory / "run" / "swanctl.status"
+    deadline.until(status.exists, f"{node.name}: swanctl has not loaded the connections")
+    if status.read_text().strip() != "0":
+        lines = read_log(directory, "swanctl.out").splitlines()
+        told = [line.strip() for line in lines if "fail" in line or "error" in line] or lines[-4:]
+        raise DaemonError(
+            "strongSwan does not take its configuration",
+            node=node.name,
+            expected="every connection and secret of /etc/swanctl/swanctl.conf loaded",
+            seen="; ".join(told) or "no word of swanctl",
+            hint="mend the file, or what the topology says of the connection, and run `up` again",
+        )
 
 
 class Charon:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from testbed.daemons.charon import check_loaded
 from testbed.daemons.process import is_running, start_daemon
 from testbed.errors import DaemonError
 from testbed.lab.parallel import on_each
@@ -119,7 +120,10 @@ class Convergence:
             if state.name not in self.made and is_running(self.runtime, state, daemon):
                 return
             with self.events.step("daemons", f"{daemon.name} is ready", state.name):
+                (state.identity.directory / "run" / "swanctl.status").unlink(missing_ok=True)
                 start_daemon(self.runtime, state, daemon, self.deadline.within(30.0))
+                if daemon.name == "charon":
+                    check_loaded(state, self.deadline.within(30.0))
 
         on_each(wanted, start, "starting daemons")
 

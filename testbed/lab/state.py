@@ -109,23 +109,15 @@ class StateFolder:
     def _acquire(self, deadline: Deadline) -> int:
         def attempt() -> int | None:
             try:
-                state_root().mkdir(mode=0o700, parents=True, exist_ok=True)
-                handle = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                return self._try_lock()
             except FileNotFoundError:
-                return None  # the folder was removed by the last holder just now
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(handle).st_ino == self._lock_path.stat().st_ino:
-                    os.ftruncate(handle, 0)
-                    os.pwrite(handle, str(os.getpid()).encode(), 0)
-                    return handle
-            except (BlockingIOError, FileNotFoundError):
-                pass
+                return None  # the last holder removed folder or file just now
             except OSError as failure:
-                os.close(handle)
-                raise RuntimeFailure(f"cannot lock {self._lock_path}", seen=failure.strerror) from failure
-            os.close(handle)
-            return None
+                raise RuntimeFailure(
+                    f"cannot lock {self._lock_path}",
+                    seen=failure.strerror,
+                    hint="free some space there, or choose another place with TESTBED_STATE",
+                ) from failure
 
         try:
             return deadline.until(attempt, "the lock of the lab", every=0.02)
@@ -135,6 +127,24 @@ class StateFolder:
                 seen=f"process {self._holder()} is working on it",
                 hint="wait for it to end, or choose another name with --name",
             ) from None
+
+    def _try_lock(self) -> int | None:
+        """The lock's file, locked, or None if somebody else has it."""
+        state_root().mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(handle).st_ino != self._lock_path.stat().st_ino:
+                raise FileNotFoundError  # what was locked is not what a next one would open
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
+        except BlockingIOError:
+            os.close(handle)
+            return None
+        except OSError:
+            os.close(handle)
+            raise
+        return handle
 
     def _holder(self) -> str:
         with contextlib.suppress(OSError):

@@ -49,12 +49,12 @@ class Capture:
         self.frames: list[Frame] = []
         self._handle = handle or self.frames.append
         self._socket: socket.socket | None = None
-        self._wake = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name=f"capture-{interface}", daemon=True)
 
     def start(self) -> Capture:
         """Return when frames are being taken: everything sent after that is seen."""
         self._socket = run_in_namespace(self._namespace, self._open)
+        self._wake = socket.socketpair()
         self._thread.start()
         return self
 

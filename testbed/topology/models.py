@@ -10,7 +10,7 @@ import re
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from testbed.topology.secrets import SecretSource
 
@@ -93,8 +93,20 @@ ShareName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,11}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 NodePath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$", max_length=200), AfterValidator(_node_path)]
 Identity = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]+$")]
-Duration = Annotated[int, BeforeValidator(_duration), Field(ge=1, le=10 * 365 * 86400)]
-Size = Annotated[int, BeforeValidator(_size), Field(ge=1, le=MAX_SHARED_FILE)]
+Duration = Annotated[
+    int,
+    BeforeValidator(_duration),
+    Field(ge=1, le=10 * 365 * 86400),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^\d+\s*[smhd]?$"}]}),
+]
+Size = Annotated[
+    int,
+    BeforeValidator(_size),
+    Field(ge=1, le=MAX_SHARED_FILE),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^\d+\s*(B|KiB|MiB)?$"}]}
+    ),
+]
 Mtu = Annotated[int, Field(ge=576, le=65535)]
 Endpoints = Annotated[list[Endpoint], BeforeValidator(_list_of_one), Field(min_length=1)]
 
@@ -107,7 +119,7 @@ class Parameter(_Model):
     """A value of the topology that `--set NAME=VALUE` changes. `${NAME}` anywhere in the file stands for it."""
 
     description: str = ""
-    default: Annotated[Scalar | SecretSource, Field(description="The value when nothing is set.")]
+    default: Annotated[Scalar | SecretSource, Field(description="The value when nothing is set.", repr=False)]
     choices: Annotated[list[Scalar] | None, Field(description="The only values allowed.")] = None
     secret: Annotated[
         bool, Field(description="Never shown, and set only as env:NAME or file:PATH, never in clear.")
@@ -235,7 +247,9 @@ class Authentication(_Model):
     """How the peers prove who they are."""
 
     method: Literal["psk"] = "psk"
-    secret: Annotated[str | SecretSource, Field(description="The pre-shared key: literal text, or where it is.")]
+    secret: Annotated[
+        str | SecretSource, Field(description="The pre-shared key: literal text, or where it is.", repr=False)
+    ]
 
 
 class Peer(_Model):

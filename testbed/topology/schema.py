@@ -29,19 +29,32 @@ def json_schema() -> dict[str, Any]:
 def _allow_references(schema: dict[str, Any]) -> None:
     properties = schema.get("properties", {})
     for name, value in properties.items():
-        if name == "expect":  # it tells the kinds of expectation apart
-            continue
-        fixed = "enum" in value or "const" in value or value.get("type") in ("integer", "boolean")
-        if fixed or value.get("type") == "string":
-            outer = {key: value.pop(key) for key in ("description", "default", "title") if key in value}
-            properties[name] = {**outer, "anyOf": [value, {"$ref": "#/$defs/ParameterReference"}]}
-        elif "anyOf" in value:
-            value["anyOf"].append({"$ref": "#/$defs/ParameterReference"})
-        elif value.get("type") == "array" and value.get("items", {}).get("type") == "string":
-            lone = {"type": "string"}  # many lists accept their only item alone
-            outer = {key: value.pop(key) for key in ("description", "default", "title") if key in value}
-            value["items"] = {"anyOf": [value["items"], {"$ref": "#/$defs/ParameterReference"}]}
-            properties[name] = {**outer, "anyOf": [value, lone]}
+        if name != "expect":  # it tells the kinds of expectation apart
+            properties[name] = _referable(value)
+
+
+def _referable(value: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a value, or of a reference in its place; a list of one may be written as its only item."""
+    if "patternProperties" in value:
+        return {**value, "additionalProperties": False}
+    outer: dict[str, Any] = {key: value[key] for key in ("description", "default", "title") if key in value}
+    inner = {key: item for key, item in value.items() if key not in outer}
+    reference = {"$ref": "#/$defs/ParameterReference"}
+    if inner.get("type") == "array":
+        items = inner.get("items", {})
+        if items.get("type") != "string":
+            return value
+        lists = [{**inner, "items": {"anyOf": [items, reference]}}]
+        return {**outer, "anyOf": lists if inner.get("minItems") == 2 else [*lists, {"type": "string"}]}
+    if "anyOf" in inner:
+        return {**outer, "anyOf": [*_flat(inner["anyOf"]), reference]}
+    if "enum" in inner or "const" in inner or inner.get("type") in ("integer", "boolean", "string"):
+        return {**outer, "anyOf": [inner, reference]}
+    return value
+
+
+def _flat(options: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [inner for option in options for inner in option.get("anyOf", [option])]
 
 
 def markdown() -> str:
