@@ -1,14 +1,16 @@
 """A containerised emulation testbed for IPsec and PKI, with real daemons.
 
-from testbed import Lab
+In ten lines:
 
-with Lab.from_folder("topologies/safari-sacco").up() as lab:
-    for verdict in lab.verdicts:
-        print("ok " if verdict.held else "NO ", verdict.claim, "-", verdict.seen)
-    kisii = lab.node("kisii")
-    print(kisii.charon.sas()[0].children)
-    print(kisii.ping("pc-kisumu", source="lan"))
-    print(kisii.execute(["ip", "route", "show", "table", "220"]).text)
+    from testbed import Lab
+
+    with Lab.from_folder("topologies/safari-sacco").up() as lab:
+        for verdict in lab.verdicts:
+            print("ok " if verdict.held else "NO ", verdict.claim, "-", verdict.seen)
+        kisii = lab.node("kisii")
+        print(kisii.charon.sas()[0].children)
+        print(kisii.ping("pc-kisumu", source="lan"))
+        print(kisii.execute(["ip", "route", "show", "table", "220"]).text)
 """
 
 from __future__ import annotations

@@ -74,6 +74,8 @@ def _engine() -> Finding:
         else:
             with socket.socket(socket.AF_INET) as connection:
                 answer = _ping(connection, (parts.hostname or "localhost", parts.port or 2375))
+    except PermissionError:
+        return Finding("Docker engine", "missing", f"{address}: permission denied", "run the same command with sudo")
     except OSError as failure:
         fix = (
             "start it: `systemctl start docker`"

@@ -1,10 +1,12 @@
 """Assertions about a running lab, for tests. Each failure says what was expected, what was seen, and where.
 
-def test_the_tunnel(lab: Lab) -> None:
-    kisii, kisumu = lab.node("kisii"), lab.node("kisumu")
-    assert_tunnel(kisii, kisumu, version=1, ike="aes256-sha256-modp2048", esp="aes256-sha256")
-    with assert_encrypted(lab.link("wan-kisii"), data=b"a secret of at least sixteen bytes"):
-        assert_reachable(lab.node("pc-kisii"), "pc-kisumu")
+They are meant to read like this:
+
+    def test_the_tunnel(lab: Lab) -> None:
+        kisii, kisumu = lab.node("kisii"), lab.node("kisumu")
+        assert_tunnel(kisii, kisumu, version=1, ike="aes256-sha256-modp2048", esp="aes256-sha256")
+        with assert_encrypted(lab.link("wan-kisii"), data=b"a secret of at least sixteen bytes"):
+            assert_reachable(lab.node("pc-kisii"), "pc-kisumu")
 """
 
 from __future__ import annotations

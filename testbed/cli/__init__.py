@@ -48,3 +48,6 @@ def main() -> None:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         sys.exit(EXIT_FAILED)
+    except OSError as failure:
+        output.fail(f"{failure.filename or 'input/output'}: {failure.strerror or failure}")
+        sys.exit(EXIT_FAILED)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from testbed.errors import LabNotRunningError, SettingError
+from testbed.errors import SettingError, TestbedError
 from testbed.topology import FILE_NAME
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ __all__ = [
     "VariantOption",
     "find_folder",
     "lab_folders",
+    "lab_name",
     "running_lab",
     "settings_from",
 ]
@@ -56,6 +57,8 @@ def lab_folders() -> Iterator[Path]:
 
 def find_folder(lab: str) -> Path:
     """The folder that a command's LAB means: a path, or the name of a folder of labs. Raises SettingError."""
+    if len(lab) > 1024:  # more than a path may have
+        raise SettingError(f"there is no lab '{lab[:40]}…'")
     path = Path(lab)
     if path.is_file() or (path / FILE_NAME).is_file():
         return path
@@ -70,16 +73,26 @@ def find_folder(lab: str) -> Path:
     )
 
 
-def running_lab(name: str) -> Lab:
+def lab_name(lab: str) -> str:
+    """The name under which a lab runs, from that name, its folder, or the folder's name. Raises SettingError."""
+    from testbed.lab.state import StateFolder, valid_name  # noqa: PLC0415
+    from testbed.topology import load_topology  # noqa: PLC0415
+
+    if valid_name(lab):
+        if StateFolder(lab).path.is_dir():
+            return lab
+        try:
+            return load_topology(find_folder(lab), with_secrets=False).name
+        except TestbedError:
+            return lab  # of what is left of it, labels may know
+    return load_topology(find_folder(lab), with_secrets=False).name
+
+
+def running_lab(lab: str) -> Lab:
     """A lab that is up, by its name or by its folder. Raises LabNotRunningError."""
     from testbed.lab import Lab  # noqa: PLC0415 - heavy, and not every command needs it
 
-    try:
-        return Lab.attach(name if "/" not in name else Path(name).resolve().name)
-    except SettingError as failure:
-        if "cannot name a lab" not in failure.what:
-            raise
-        raise LabNotRunningError(f"lab '{name}' is not up") from None
+    return Lab.attach(lab_name(lab))
 
 
 def settings_from(pairs: list[str]) -> dict[str, str]:

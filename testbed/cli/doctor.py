@@ -7,7 +7,6 @@ import shutil
 from typing import TYPE_CHECKING
 
 import typer
-from rich.markup import escape
 
 from testbed.cli import output
 from testbed.cli.common import EXIT_PREREQUISITE, JsonOption
@@ -32,9 +31,11 @@ def doctor(as_json: JsonOption = False) -> None:
         output.print_json([finding.__dict__ for finding in findings])
     else:
         for finding in findings:
-            output.console.print(f"{_MARKS[finding.verdict]} {finding.name}: {escape(finding.seen)}", soft_wrap=True)
+            output.console.print(
+                f"{_MARKS[finding.verdict]} {finding.name}: {output.escape(finding.seen)}", soft_wrap=True
+            )
             if finding.fix:
-                output.console.print(f"    {escape(finding.fix)}", soft_wrap=True)
+                output.console.print(f"    {output.escape(finding.fix)}", soft_wrap=True)
     if any(finding.verdict == "missing" for finding in findings):
         raise typer.Exit(EXIT_PREREQUISITE)
 

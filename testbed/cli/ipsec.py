@@ -40,9 +40,12 @@ def initiate(lab: RunningLabArgument, connection: ConnectionArgument = None, tim
     """Set up tunnels, and return when they are up."""
     made, deadline = running_lab(lab), Deadline(timeout)
     for node, config in _initiators(made, connection):
-        for child in config.children:
-            made.node(node).charon.initiate(child=child.name, deadline=deadline)
-        output.console.print(f"{config.name}: up, initiated by {node}")
+        charon = made.node(node).charon
+        installed = {child.name for sa in charon.sas() for child in sa.children if child.state == "INSTALLED"}
+        wanted = [child.name for child in config.children if child.name not in installed]
+        for child in wanted:
+            charon.initiate(child=child, deadline=deadline)
+        output.console.print(f"{config.name}: {f'up, initiated by {node}' if wanted else 'is up already'}")
 
 
 @app.command()
@@ -67,6 +70,9 @@ def sas(
     """The SAs of each router, as its charon reports them. Exit code 1 if there is none."""
     made = running_lab(lab)
     names = [name for name, device in made.devices.items() if device.runs_ike and node in (None, name)]
+    if node is not None and not names:
+        known = [name for name, device in made.devices.items() if device.runs_ike]
+        raise SettingError(f"'{node}' runs no IKE daemon", expected=f"one of {', '.join(known) or 'none'}")
     found = {name: made.node(name).charon.sas() for name in names}
     if as_json:
         output.print_json({name: [sa.to_dict() for sa in items] for name, items in found.items()})

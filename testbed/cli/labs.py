@@ -19,6 +19,7 @@ from testbed.cli.common import (
     VariantOption,
     find_folder,
     lab_folders,
+    lab_name,
     running_lab,
     settings_from,
 )
@@ -131,7 +132,7 @@ def down(
     from testbed.lab import Lab, take_down  # noqa: PLC0415
     from testbed.runtime import DockerRuntime  # noqa: PLC0415
 
-    name = lab if "/" not in lab else load_topology(find_folder(lab), with_secrets=False).name
+    name = lab_name(lab)
     events = EventStream()
     with output.Progress(quiet=as_json) as progress:
         events.subscribers.append(progress)

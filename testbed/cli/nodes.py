@@ -61,19 +61,21 @@ def logs(
     tail: Annotated[int | None, typer.Option("--tail", "-n", help="Only the last lines.")] = None,
 ) -> None:
     """The logs of a node's daemons, also of a node that is stopped."""
-    from testbed.errors import LabNotRunningError  # noqa: PLC0415
+    from testbed.errors import LabNotRunningError, SettingError  # noqa: PLC0415
     from testbed.runtime.files import read_log  # noqa: PLC0415
 
     made = running_lab(lab)
     state = made.states().get(node)
     if state is None:
         raise LabNotRunningError("there is no such node", node=node, expected=f"one of {', '.join(made.plan.nodes)}")
-    names = [plan.name for plan in made.plan.nodes[node].daemons]
+    names = [plan.name for plan in made.plan.nodes[node].daemons] if node in made.plan.nodes else []
+    if daemon is not None and daemon not in names:
+        raise SettingError(f"{node} has no daemon '{daemon}'", expected=f"one of {', '.join(names) or 'none'}")
     for name in names if daemon is None else [daemon]:
         for suffix in ("out", "log"):
             text = read_log(state.identity.directory, f"{name}.{suffix}", tail=tail)
             if text:
-                sys.stdout.write(text if text.endswith("\n") else text + "\n")
+                sys.stdout.write(output.shown(text if text.endswith("\n") else text + "\n"))
 
 
 @app.command()

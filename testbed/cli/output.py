@@ -8,7 +8,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from testbed.events import Note, StepFinished, StepStarted
@@ -21,10 +21,19 @@ if TYPE_CHECKING:
     from testbed.events import Event
     from testbed.verify import Verdict
 
-__all__ = ["Progress", "console", "fail", "print_json", "table", "verdict_table"]
+__all__ = ["Progress", "console", "escape", "fail", "print_json", "shown", "table", "verdict_table"]
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+console = Console(highlight=False, emoji=False)
+errors = Console(stderr=True, highlight=False, emoji=False)
+
+
+def shown(text: object) -> str:
+    """A text without control characters, which a topology or a node could use to drive the terminal."""
+    return "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in str(text))
+
+
+def escape(text: object) -> str:
+    return escape_markup(shown(text))
 
 
 def print_json(value: Any) -> None:
@@ -94,7 +103,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str |
     for column in columns:
         made.add_column(column, overflow="fold")
     for row in rows:
-        made.add_row(*(escape(str(cell)) for cell in row))
+        made.add_row(*(escape(cell) for cell in row))
     _printer().print(made)
 
 
@@ -118,4 +127,4 @@ def verdict_table(verdicts: Sequence[Verdict]) -> None:
 
 def _printer() -> Console:
     """The console; where there is no terminal to fit into, one wide enough to keep every row whole."""
-    return console if console.is_terminal else Console(highlight=False, width=160)
+    return console if console.is_terminal else Console(highlight=False, emoji=False, width=160)

@@ -170,31 +170,55 @@ class Charon:
     def initiate(self, *, child: str | None = None, ike: str | None = None, deadline: Deadline) -> None:
         """Negotiate a CHILD SA (and its IKE SA), or an IKE SA alone, and return when it is established.
 
-        Raises NegotiationError with what charon logged of it. Keep blocking calls to one daemon below five at a
-        time: they take charon's worker threads (measured: eight stall it).
+        Raises NegotiationError with what charon logged of it; what was half made is then gone. Keep blocking calls
+        to one daemon below five at a time: they take charon's worker threads (measured: eight stall it).
         """
         request = {key: value for key, value in (("child", child), ("ike", ike)) if value is not None}
         timeout_ms = max(1, int(deadline.remaining * 1000))
-        self._negotiate("initiate", {**request, "timeout": str(timeout_ms), "loglevel": "1"}, deadline)
+        before = {sa.unique_id for sa in self.sas()}
+        try:
+            self._negotiate("initiate", {**request, "timeout": str(timeout_ms), "loglevel": "1"}, deadline)
+        except NegotiationError:
+            self._forget_half_open(before)
+            raise
+
+    def _forget_half_open(self, before: set[int]) -> None:
+        """End IKE SAs that came up since and are not established: charon would join the next attempt to them."""
+        with self._session() as session:
+            for sa in self.sas():
+                if sa.unique_id not in before and not sa.established:
+                    request = {"ike-id": str(sa.unique_id), "force": "yes", "timeout": "1000", "loglevel": "-1"}
+                    with contextlib.suppress(vici.exception.CommandException):
+                        list(session.terminate(request))
 
     def terminate(self, *, ike: str | None = None, child: str | None = None, deadline: Deadline) -> int:
-        """Delete the SAs of a connection, or all if none is named, and return how many there were."""
-        filters = {key: value for key, value in (("ike", ike), ("child", child)) if value is not None}
-        wanted = [filters] if filters else [{"ike": sa.name} for sa in self.sas()]
+        """Delete the SAs of a connection, or all if none is named, and return how many there were.
+
+        A peer that does not answer keeps no IKE SA alive: it is destroyed when the deadline has passed.
+        """
+        if child is not None:
+            return self._terminate({"child": child}, deadline)
+        names = [ike] if ike is not None else list(dict.fromkeys(sa.name for sa in self.sas()))
         ended = 0
-        for request in wanted:
-            timeout_ms = str(max(1, int(deadline.remaining * 1000)))
-            with contextlib.suppress(NegotiationError), self._nothing_is_nothing():
-                ended += self._negotiate("terminate", {**request, "timeout": timeout_ms, "loglevel": "-1"}, deadline)
+        for name in names:
+            before = len(self.sas(name))
+            try:
+                ended += self._terminate({"ike": name, "force": "yes"}, deadline)
+            except NegotiationError:
+                left = len(self.sas(name))
+                if left:
+                    raise
+                ended += before  # the peer said nothing, and they are gone all the same
         return ended
 
-    @contextlib.contextmanager
-    def _nothing_is_nothing(self) -> Iterator[None]:
+    def _terminate(self, request: Mapping[str, str], deadline: Deadline) -> int:
+        timeout_ms = str(max(1, int(deadline.remaining * 1000)))
         try:
-            yield
+            return self._negotiate("terminate", {**request, "timeout": timeout_ms, "loglevel": "-1"}, deadline)
         except NegotiationError as failure:
             if "no matching" not in str(failure):
                 raise
+            return 0
 
     def rekey(self, *, child: str | None = None, ike: str | None = None) -> int:
         """Begin to rekey SAs and return how many; `child-rekey` and `ike-rekey` events tell the end."""

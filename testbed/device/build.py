@@ -180,22 +180,34 @@ class _Builder:
     def _children(self, name: str, connection: Connection, local: str, remote: str) -> Iterator[ChildConfig]:
         """One CHILD SA; in IKEv1 one for each pair of selectors, since Quick Mode carries a single pair (RFC 2409)."""
         ours, theirs = self._selectors(connection, local), self._selectors(connection, remote)
+        initiates = local == next(iter(connection.peers))
         # Both ends must number the pairs alike, so the initiator's selectors are the outer loop at both.
-        outer, inner = (ours, theirs) if local == next(iter(connection.peers)) else (theirs, ours)
+        outer, inner = (ours, theirs) if initiates else (theirs, ours)
         pairs = [(one, other) for one in outer for other in inner if one.version == other.version]
         swap = outer is theirs
         if connection.version == 2:
-            yield self._child(name, connection, tuple(ours), tuple(theirs))
+            yield self._child(name, connection, tuple(ours), tuple(theirs), initiates=initiates)
             return
         for number, (one, other) in enumerate(pairs, start=1):
             mine, its = (other, one) if swap else (one, other)
-            yield self._child(name if len(pairs) == 1 else f"{name}-{number}", connection, (mine,), (its,))
+            yield self._child(
+                name if len(pairs) == 1 else f"{name}-{number}", connection, (mine,), (its,), initiates=initiates
+            )
 
     def _child(
-        self, name: str, connection: Connection, local: tuple[Prefix, ...], remote: tuple[Prefix, ...]
+        self,
+        name: str,
+        connection: Connection,
+        local: tuple[Prefix, ...],
+        remote: tuple[Prefix, ...],
+        *,
+        initiates: bool,
     ) -> ChildConfig:
         esp = connection.esp
-        return ChildConfig(name, local, remote, tuple(esp.proposals), esp.lifetime, _START[connection.start])
+        start = _START[connection.start]
+        if start == "start" and not initiates:
+            start = "none"  # both ends at once would set up everything twice
+        return ChildConfig(name, local, remote, tuple(esp.proposals), esp.lifetime, start)
 
     def _selectors(self, connection: Connection, node: str) -> list[Prefix]:
         found: list[Prefix] = []

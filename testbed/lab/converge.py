@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed.daemons.charon import check_loaded
 from testbed.daemons.process import is_running, start_daemon
-from testbed.errors import DaemonError
+from testbed.errors import DaemonError, RuntimeFailure
 from testbed.lab.parallel import on_each
 from testbed.network.links import Wiring
 from testbed.plan import HOOKS
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
     from testbed.plan import DaemonPlan, NodePlan, Plan
     from testbed.runtime import NodeState, Runtime
 
-__all__ = ["Convergence"]
+__all__ = ["HOOKED", "Convergence"]
+
+HOOKED = "hooked"  # in a node's directory: its after_start hook has run
+BOOT_TIMEOUT_S = 30.0
 
 
 class Convergence:
@@ -49,7 +54,7 @@ class Convergence:
         self.nodes()
         self.links()
         self.daemons()
-        self.hooks("after_start", self.made)
+        self.after_start(self.states)
         return self.states
 
     def images(self) -> Mapping[str, str]:
@@ -59,8 +64,9 @@ class Convergence:
     def nodes(self) -> None:
         """Keep the nodes that are as planned and run; remove all others of this lab; make those that are missing."""
         images = self.images()
+        digests = {name: self._digest(name, images[node.image]) for name, node in self.plan.nodes.items()}
         found = {state.name: state for state in self.runtime.nodes(self.plan.lab)}
-        keep = {name: state for name, state in found.items() if self._is_as_planned(state)}
+        keep = {name: state for name, state in found.items() if self._is_as_planned(state, digests)}
         stale = {name: state for name, state in found.items() if name not in keep}
         if stale:
             with self.events.step("nodes", f"removing {', '.join(stale)}: not as planned"):
@@ -70,41 +76,45 @@ class Convergence:
 
         def create(node: NodePlan) -> NodeState:
             with self.events.step("nodes", "started", node.name):
-                identity = Identity(
-                    self.plan.lab,
-                    node.name,
-                    self.run,
-                    self.plan.digest(node.name),
-                    self.folder.node(node.name),
-                )
+                directory = self.folder.node(node.name)
+                identity = Identity(self.plan.lab, node.name, self.run, digests[node.name], directory)
+                (directory / HOOKED).unlink(missing_ok=True)
                 self.made.add(node.name)
                 return self.runtime.create(node, identity, images[node.image])
 
         self.states |= on_each(missing, create, "starting nodes")
         self.booted(self.states)
 
+    def _digest(self, name: str, image: str) -> str:
+        """Of a node's plan and image, keyed: it stands in a label, and a plan holds secrets that could be guessed."""
+        facts = f"{self.plan.digest(name)} {image}".encode()
+        return hmac.new(self.folder.salt(), facts, "sha256").hexdigest()[:16]
+
     def booted(self, names: Iterable[str]) -> None:
         """Wait until the first process of each node has done what must precede its links."""
         for name in names:
             sign = self.states[name].identity.directory / "run" / "booted"
-            self.deadline.until(
-                sign.exists,
-                f"{name}: the node has not booted",
-                every=0.002,
-                hint=f"`docker logs testbed.{self.plan.lab}.{name}` shows why",
-            )
 
-    def _is_as_planned(self, state: NodeState) -> bool:
-        planned = state.name in self.plan.nodes
-        return planned and state.running and state.identity.digest == self.plan.digest(state.name)
+            def look(name: str = name, sign: Path = sign) -> bool:
+                if not Path(f"/proc/{self.states[name].pid}").exists():
+                    raise RuntimeFailure(
+                        "the node's first process ended", node=name, seen=self.runtime.last_words(self.states[name])
+                    )
+                return sign.exists()
+
+            self.deadline.within(BOOT_TIMEOUT_S).until(look, f"{name}: the node has not booted", every=0.002)
+
+    def _is_as_planned(self, state: NodeState, digests: Mapping[str, str]) -> bool:
+        whole = (state.identity.directory / "run").is_dir()
+        return state.running and whole and digests.get(state.name) == state.identity.digest
 
     def links(self) -> None:
         """Make what is missing of the links, and give every node its addresses and routes."""
-        wiring = Wiring(self.plan.lab, {name: state.namespace for name, state in self.states.items()})
+        running = {name: state for name, state in self.states.items() if name in self.plan.nodes}
+        wiring = Wiring(self.plan.lab, {name: state.namespace for name, state in running.items()})
         with self.events.step("links", f"{len(self.plan.links)} links"):
-            made = wiring.connect(self.plan.links.values())
-            touched = {end.node for name in made for end in self.plan.links[name].ends} | self.made
-            for name in sorted(touched):
+            wiring.connect(self.plan.links.values())
+            for name in running:  # all of them: an earlier run may have been killed between the two steps
                 wiring.configure(self.plan.nodes[name], self.plan.attachments_of(name))
 
     def daemons(self, only: Iterable[str] | None = None) -> None:
@@ -126,6 +136,13 @@ class Convergence:
                     check_loaded(state, self.deadline.within(30.0))
 
         on_each(wanted, start, "starting daemons")
+
+    def after_start(self, names: Iterable[str]) -> None:
+        """Run the hook of each node that has not had it since it was last started."""
+        waiting = [name for name in names if not (self.states[name].identity.directory / HOOKED).exists()]
+        self.hooks("after_start", waiting)
+        for name in waiting:
+            (self.states[name].identity.directory / HOOKED).touch()
 
     def hooks(self, hook: str, names: Iterable[str]) -> None:
         wanted = {name: self.states[name] for name in names if hook in self.plan.nodes[name].hooks}

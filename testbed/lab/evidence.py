@@ -19,12 +19,18 @@ if TYPE_CHECKING:
 
 __all__ = ["write_evidence"]
 
+_RENDERED = (
+    "/etc/strongswan.conf",
+    "/etc/swanctl/swanctl.conf",
+    "/etc/testbed/nftables.conf",
+    "/etc/samba/smb.conf",
+)
 _SECRET = re.compile(rb"(?m)^(\s*secret\s*=\s*).*$")
 
 
 def write_evidence(lab: Lab, folder: Path, captures: Mapping[str, list[Frame]]) -> list[Path]:
     """Write what is known of a lab below a folder, and return the files. What cannot be had is left out."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     written: list[Path] = []
 
     def write(name: str, content: bytes) -> None:
@@ -41,8 +47,9 @@ def write_evidence(lab: Lab, folder: Path, captures: Mapping[str, list[Frame]]) 
                 text = read_log(state.identity.directory, f"{daemon.name}.{suffix}")
                 if text:
                     write(f"{name}/{daemon.name}.{suffix}", text.encode())
-        for path, file in lab.plan.nodes[name].files.items() if name in lab.plan.nodes else ():
-            if path.startswith("/etc/") and "/private" not in path:
+        for path in _RENDERED if name in lab.plan.nodes else ():
+            file = lab.plan.nodes[name].files.get(path)
+            if file is not None and path not in lab.devices[name].files:  # a user's own may hold anything
                 write(f"{name}{path}", _SECRET.sub(rb"\1***", file.content))
     write("sas.json", json.dumps(_sas(lab), indent=2).encode())
     for link, frames in captures.items():

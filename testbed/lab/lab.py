@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import uuid
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,11 +11,11 @@ from testbed.deadline import Deadline
 from testbed.device import build_devices
 from testbed.errors import LabNotRunningError, SettingError, TestbedError
 from testbed.events import EventStream
-from testbed.lab.converge import Convergence
+from testbed.lab.converge import HOOKED, Convergence
 from testbed.lab.dataplane import choose_dataplane
 from testbed.lab.node import Link, Node
 from testbed.lab.parallel import on_each
-from testbed.lab.state import LabRecord, StateFolder, state_root
+from testbed.lab.state import LabRecord, StateFolder, state_root, valid_name
 from testbed.network.links import Wiring
 from testbed.plan import build_plan
 from testbed.prerequisites import require
@@ -25,7 +24,7 @@ from testbed.topology import load_topology
 from testbed.verify import LiveLab, Verifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -44,9 +43,11 @@ DOWN_TIMEOUT_S = 120.0
 class Lab:
     """A lab, whether it runs or not. As a context manager it goes down at the end.
 
-    with Lab.from_folder("topologies/safari-sacco").up() as lab:
-        assert all(verdict.held for verdict in lab.verdicts)
-        print(lab.node("kisii").charon.sas())
+    So this leaves nothing behind:
+
+            with Lab.from_folder("topologies/safari-sacco").up() as lab:
+            assert all(verdict.held for verdict in lab.verdicts)
+            print(lab.node("kisii").charon.sas())
     """
 
     def __init__(
@@ -151,16 +152,14 @@ class Lab:
     def down(self, *, timeout_s: float = DOWN_TIMEOUT_S) -> bool:
         """Remove the lab and all that it left; False if there was nothing. Twice is no error."""
         with contextlib.suppress(TestbedError):  # a node that cannot run its hook has to go all the same
-            self._before_stop()
+            self._before_stop(self.devices)
         return take_down(self.name, self.runtime, self.events, timeout_s=timeout_s)
 
-    def _before_stop(self) -> None:
-        if not any("before_stop" in device.hooks for device in self.devices.values()):
-            return
-        states = {name: state for name, state in self.states().items() if state.running and name in self.plan.nodes}
-        convergence = Convergence(self.plan, self.runtime, self._folder, self.events, "", Deadline(30.0))
-        convergence.states = states
-        convergence.hooks("before_stop", states)
+    def _before_stop(self, names: Iterable[str]) -> None:
+        wanted = [name for name in names if name in self.devices and "before_stop" in self.devices[name].hooks]
+        if wanted:
+            convergence = self._repair(30.0)
+            convergence.hooks("before_stop", [name for name in wanted if name in convergence.states])
 
     def _undo(self, before: set[str]) -> None:
         """After a failure: remove what was not there before; if nothing was, remove everything."""
@@ -206,30 +205,39 @@ class Lab:
 
     def restart_node(self, name: str, *, timeout_s: float = 60.0) -> None:
         """Reboot a node: all its processes end, and it comes back with its links, addresses and daemons."""
-        self.stop_node(name, timeout_s=timeout_s)
-        self.start_node(name, timeout_s=timeout_s)
+        with self._folder.locked():
+            self._stop(name, timeout_s)
+            self._start(name, timeout_s)
 
     def stop_node(self, name: str, *, timeout_s: float = 60.0) -> None:
         """Stop a node. Its links end with it; `start_node` makes them again. Stopping twice is no error."""
         with self._folder.locked():
-            state = self._existing(name)
-            if state.running:
-                with self.events.step("nodes", "stopped", name):
-                    self.runtime.stop(state, Deadline(min(10.0, timeout_s)))
+            self._stop(name, timeout_s)
 
     def start_node(self, name: str, *, timeout_s: float = 60.0) -> None:
         """Start a stopped node with all that belongs to it. Starting twice is no error."""
         with self._folder.locked():
-            state = self._existing(name)
-            convergence = self._repair(timeout_s)
-            if not state.running:
-                with self.events.step("nodes", "started", name):
-                    convergence.states[name] = self.runtime.start(state)
-                convergence.made.add(name)
-                convergence.booted([name])
-            convergence.links()
-            convergence.daemons([name])
-            convergence.hooks("after_start", convergence.made)
+            self._start(name, timeout_s)
+
+    def _stop(self, name: str, timeout_s: float) -> None:
+        state = self._existing(name)
+        if state.running:
+            self._before_stop([name])
+            with self.events.step("nodes", "stopped", name):
+                self.runtime.stop(state, Deadline(min(10.0, timeout_s)))
+
+    def _start(self, name: str, timeout_s: float) -> None:
+        state = self._existing(name)
+        convergence = self._repair(timeout_s)
+        if not state.running:
+            (state.identity.directory / HOOKED).unlink(missing_ok=True)
+            with self.events.step("nodes", "started", name):
+                convergence.states[name] = self.runtime.start(state)
+            convergence.made.add(name)
+            convergence.booted([name])
+        convergence.links()
+        convergence.daemons([name])
+        convergence.after_start([name])
 
     def start_daemons(self, name: str, *, timeout_s: float = 60.0) -> None:
         """Start the daemons of a node that do not run, as after `Node.kill_daemon`."""
@@ -295,6 +303,6 @@ def _setting(value: str | int | bool) -> str:
 
 
 def _checked(name: str | None) -> str | None:
-    if name is not None and not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", name):
+    if name is not None and not valid_name(name):
         raise SettingError(f"'{name}' cannot name a lab", expected="lower-case letters, digits and '-', at most 32")
     return name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal as signals
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from testbed.verify.live import Address, LiveLab
 
 __all__ = ["Link", "Node"]
+
+SIGNALS = {name.name.removeprefix("SIG") for name in signals.Signals}
 
 
 class Link:
@@ -95,6 +98,10 @@ class Node:
         """
         destination = self.resolve(target)
         sender = self._live.source(f"{self.name}:{source}", destination.version) if source else None
+        if source and sender is None:
+            known = {name for name, _ in self._live.loaded.addressing.of_node(self.name)}
+            what = f"{self.name} has no address of IPv{destination.version} on '{source}'"
+            raise SettingError(what, expected=f"one of {', '.join(sorted(known))}")
         probe = Echo(self._state.namespace, destination, sender, size)
         return echo([probe], count=count, interval_s=interval_s, wait_s=wait_s, until_answered=until_answered)[0]
 
@@ -139,6 +146,8 @@ class Node:
         if plan is None:
             known = ", ".join(daemon.name for daemon in self._plans()) or "none"
             raise DaemonError(f"no daemon is named '{name}'", node=self.name, expected=f"one of {known}")
+        if signal not in SIGNALS:
+            raise SettingError(f"there is no signal '{signal}'", expected=f"one of {', '.join(sorted(SIGNALS))}")
         if not daemon_signal(self._live.runtime, self._state, plan, signal):
             raise DaemonError(f"{name} does not run", node=self.name)
         deadline = Deadline(timeout_s)

@@ -52,7 +52,12 @@ class Wiring:
 
         Of a link of which only a part stands, that part is removed first. Raises NetworkFailure.
         """
-        wanted = list(links)
+        try:
+            return self._connect(list(links))
+        except NetlinkError as failure:
+            raise NetworkFailure("cannot wire the lab", seen=str(failure)) from failure
+
+    def _connect(self, wanted: list[LinkPlan]) -> list[str]:
         if any(link.kind == "lan" for link in wanted):
             create_named(fabric_name(self.lab))
         present = {node: self._present(path) for node, path in self.namespaces.items()}
@@ -114,14 +119,15 @@ class Wiring:
         self, link: LinkPlan, present: Mapping[str, Mapping[str, str]], fabric: Mapping[str, str]
     ) -> list[tuple[Attachment, Attachment | None]]:
         """The veth pairs that do not stand; the second end is None where the pair leads to a bridge."""
+        here = [end for end in link.ends if end.node in self.namespaces]
         if link.kind == "point-to-point":
+            if len(here) < len(link.ends):
+                return []  # the other node is stopped
             one, other = link.ends
             stands = all(present[end.node].get(end.interface) == end.mac for end in link.ends)
             return [] if stands else [(one, other)]
         return [
-            (end, None)
-            for end in link.ends
-            if present[end.node].get(end.interface) != end.mac or end.port not in fabric
+            (end, None) for end in here if present[end.node].get(end.interface) != end.mac or end.port not in fabric
         ]
 
     def _remove_rest(
@@ -174,7 +180,18 @@ class Wiring:
 def _delete(name: str) -> None:
     with IPRoute() as netlink:
         for index in netlink.link_lookup(ifname=name):
-            netlink.link("del", index=index)
+            with _gone():
+                netlink.link("del", index=index)
+
+
+@contextlib.contextmanager
+def _gone() -> Iterator[None]:
+    """The kernel takes a dead namespace apart in its own time: an interface may vanish between look-up and use."""
+    try:
+        yield
+    except NetlinkError as failure:
+        if failure.code != errno.ENODEV:
+            raise
 
 
 def _bridges(lab: str, lans: list[LinkPlan]) -> None:
@@ -197,7 +214,9 @@ def _bridges(lab: str, lans: list[LinkPlan]) -> None:
                 index[lan.bridge] = netlink.link_lookup(ifname=lan.bridge)[0]
             netlink.link("set", index=index[lan.bridge], state="up", mtu=lan.mtu, ifalias=f"testbed {lab} {lan.name}")
             for end in lan.ends:
-                netlink.link("set", index=index[end.port], master=index[lan.bridge], state="up")
+                if end.port in index:  # the port of a stopped node is gone with it
+                    with _gone():
+                        netlink.link("set", index=index[end.port], master=index[lan.bridge], state="up")
 
 
 def _configure(lab: str, node: NodePlan, attachments: list[tuple[LinkPlan, Attachment]]) -> None:
@@ -207,12 +226,14 @@ def _configure(lab: str, node: NodePlan, attachments: list[tuple[LinkPlan, Attac
         for address in node.loopbacks:
             _add_address(netlink, index["lo"], address)
         for link, end in attachments:
+            if end.interface not in index:
+                continue  # the node at the other end is stopped
             _offloads_off(end.interface)
             netlink.link("set", index=index[end.interface], state="up", ifalias=f"testbed {lab} {link.name}")
             for address in end.addresses:
                 _add_address(netlink, index[end.interface], address)
         for prefix, gateway in node.routes:
-            with _already_there():
+            with _already_there(), _unreachable_while_stopped(index, attachments):
                 netlink.route("add", dst=str(prefix), gateway=str(gateway), family=_family(prefix.version))
 
 
@@ -228,6 +249,19 @@ def _already_there() -> Iterator[None]:
         yield
     except NetlinkError as failure:
         if failure.code != errno.EEXIST:
+            raise
+
+
+@contextlib.contextmanager
+def _unreachable_while_stopped(
+    index: Mapping[str, int], attachments: list[tuple[LinkPlan, Attachment]]
+) -> Iterator[None]:
+    """A route over a link whose other node is stopped has to wait until that node starts."""
+    try:
+        yield
+    except NetlinkError as failure:
+        complete = all(end.interface in index for _, end in attachments)
+        if complete or failure.code not in (errno.ENETUNREACH, errno.EHOSTUNREACH):
             raise
 
 

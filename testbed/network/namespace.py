@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import threading
 from pathlib import Path
@@ -115,10 +116,17 @@ def _is_namespace(path: Path) -> bool:
 
 
 def _prepare_directory() -> None:
-    """Make /run/netns a shared mount point, as iproute2 does: every mount namespace then sees what is mounted in it."""
+    """Make /run/netns a shared mount point, as iproute2 does: every mount namespace then sees what is mounted in it.
+
+    Under a lock, as iproute2 does it too: two mounts on top of each other would hide what is in the lower one.
+    """
     NAMED.mkdir(mode=0o755, exist_ok=True)
     directory = str(NAMED).encode()
-    if _libc.mount(b"", directory, b"none", _MS_SHARED | _MS_REC, None) == 0:
-        return
-    _call("mount", _libc.mount(directory, directory, b"none", _MS_BIND | _MS_REC, None))
-    _call("mount", _libc.mount(b"", directory, b"none", _MS_SHARED | _MS_REC, None))
+    handle = os.open(NAMED, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if _libc.mount(b"", directory, b"none", _MS_SHARED | _MS_REC, None) != 0:
+            _call("mount", _libc.mount(directory, directory, b"none", _MS_BIND | _MS_REC, None))
+            _call("mount", _libc.mount(b"", directory, b"none", _MS_SHARED | _MS_REC, None))
+    finally:
+        os.close(handle)

@@ -83,7 +83,7 @@ def echo(
 def _collect(selector: selectors.BaseSelector, flights: list[_Flight], wait_s: float, until_answered: bool) -> None:
     ends = time.monotonic() + wait_s
     while (left := ends - time.monotonic()) > 0:
-        if until_answered and all(flight.received or flight.error for flight in flights):
+        if until_answered and all(flight.received for flight in flights):
             return
         if not until_answered and all(flight.received >= flight.sent for flight in flights):
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from testbed.errors import PrerequisiteError
 from testbed.plan.model import Attachment, DaemonPlan, LinkPlan, NodeFile, NodePlan, Plan, TunnelPlan
 from testbed.render import render_files
 from testbed.topology import split_end
@@ -31,6 +32,7 @@ _CAPABILITIES = {
 
 def build_plan(loaded: LoadedTopology, devices: Mapping[str, Device], dataplane: DataPlane) -> Plan:
     """The plan of a lab. Pure: the same topology and data plane always give the same plan."""
+    _refuse_what_the_dataplane_cannot(devices, dataplane)
     hosts = _hosts(loaded, devices)
     return Plan(
         lab=loaded.name,
@@ -39,6 +41,23 @@ def build_plan(loaded: LoadedTopology, devices: Mapping[str, Device], dataplane:
         links=dict(_links(loaded)),
         tunnels=tuple(_tunnels(devices)),
     )
+
+
+def _refuse_what_the_dataplane_cannot(devices: Mapping[str, Device], dataplane: DataPlane) -> None:
+    """Raise PrerequisiteError for what kernel-libipsec would accept and then not carry."""
+    if dataplane == "kernel":
+        return
+    for device in devices.values():
+        for connection in device.connections:
+            for child in connection.children:
+                for selector in (*child.local_selectors, *child.remote_selectors):
+                    if selector.prefixlen == 0:
+                        raise PrerequisiteError(
+                            f"connection '{connection.name}' cannot protect {selector} on the user-space data plane",
+                            node=device.name,
+                            expected="selectors longer than /0: its one TUN device would take the IKE traffic as well",
+                            hint="use a kernel with ESP, or narrower selectors",
+                        )
 
 
 def _node(device: Device, dataplane: DataPlane, hosts: Mapping[str, str]) -> NodePlan:

@@ -168,5 +168,4 @@ def _node(plan: Plan, node: NodePlan) -> dict[str, Any]:
         "routes": [{"to": str(prefix), "via": str(gateway)} for prefix, gateway in node.routes],
         "files": {path: {"mode": f"{file.mode:04o}", "bytes": len(file.content)} for path, file in node.files.items()},
         "daemons": [daemon.name for daemon in node.daemons],
-        "digest": plan.digest(node.name),
     }

@@ -47,6 +47,7 @@ class DockerRuntime:
 
     def __init__(self) -> None:
         self._local = threading.local()
+        self._version = "auto"  # asked of the engine once, and then known to the clients of all threads
 
     @property
     def api(self) -> docker.APIClient:
@@ -54,7 +55,7 @@ class DockerRuntime:
         client = getattr(self._local, "client", None)
         if client is None:
             try:
-                client = docker.APIClient(**docker.utils.kwargs_from_env(), version="auto", timeout=120)
+                client = docker.APIClient(**docker.utils.kwargs_from_env(), version=self._version, timeout=120)
             except docker.errors.DockerException as failure:
                 raise PrerequisiteError(
                     "the Docker engine does not answer",
@@ -62,6 +63,7 @@ class DockerRuntime:
                     hint="`testbed doctor` says what is missing",
                 ) from failure
             self._local.client = client
+            self._version = str(client.api_version)
         return client
 
     def prepare(self, images: Sequence[str], report: Callable[[str], None]) -> dict[str, str]:
@@ -151,6 +153,9 @@ class DockerRuntime:
             self.api.exec_start(created, detach=True)
         return _Spawned(self, created)
 
+    def last_words(self, node: NodeState) -> str:
+        return self._last_words(node.reference)
+
     def interactive(self, node: NodeState, argv: Sequence[str]) -> list[str]:
         return ["docker", "exec", "--interactive", "--tty", node.reference, *argv]
 
@@ -232,6 +237,9 @@ def _converse(stream: Any, stdin: bytes) -> tuple[bytes, bytes]:
     for number, chunk in docker.utils.socket.frames_iter(stream, tty=False):
         output[number] += chunk
     sender.join()
+    response = getattr(stream, "_response", None)  # docker-py hangs it there so that it lives as long as the socket
+    if response is not None:
+        response.close()
     stream.close()
     return output[1], output[2]
 

@@ -103,5 +103,8 @@ class Runtime(Protocol):
     def spawn(self, node: NodeState, argv: Sequence[str], environment: Mapping[str, str]) -> Process:
         """Start a command in a node and do not wait."""
 
+    def last_words(self, node: NodeState) -> str:
+        """The last lines that a node's first process wrote."""
+
     def interactive(self, node: NodeState, argv: Sequence[str]) -> list[str]:
         """The command line that gives a person a terminal in a node."""

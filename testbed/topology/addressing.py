@@ -7,6 +7,7 @@ its ends, and everything else starts at 10, as people do.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
@@ -79,6 +80,12 @@ class _Planner:
         for node in topology.nodes.values():
             for interface in node.interfaces.values():
                 self._taken += [address.network for address in interface.addresses]
+            self._taken += [address.network for addresses in node.loopbacks.values() for address in addresses]
+        for connection in topology.ipsec.values():
+            for selector in (selector for peer in connection.peers.values() for selector in peer.protects):
+                if selector not in topology.links:
+                    with contextlib.suppress(ValueError):  # reported by the checks
+                        self._taken.append(ip_network(selector))
 
     def link_prefixes(self, name: str, link: Link) -> tuple[Prefix, ...]:
         if link.prefixes:

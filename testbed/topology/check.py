@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from testbed.topology.addressing import split_end
-from testbed.topology.models import Reachability, SameFile, Tunnel
+from testbed.topology.models import MAX_SHARED_FILE, Reachability, SameFile, Tunnel
 from testbed.topology.proposals import check_proposal
 from testbed.topology.vocabulary import nearest
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from testbed.topology.addressing import Address, InterfaceAddress
+    from testbed.topology.addressing import Address, Addressing, InterfaceAddress
     from testbed.topology.models import Connection, Encrypted, Node, Topology
     from testbed.topology.source import Path as DataPath
     from testbed.topology.source import Source
 
-__all__ = ["check"]
+__all__ = ["check", "check_addressed"]
 
 RESERVED_INTERFACES = {"lo", "ipsec0", "all", "default"}
 MAX_NODES = 250
@@ -65,13 +65,21 @@ class _Checker:
                 self.report(path, "the default is none of the choices", f"one of {choices}")
         for name, variant in self.topology.variants.items():
             for key, value in variant.set.items():
-                path = ("variants", name, "set", key)
-                declared = self.topology.parameters.get(key)
-                if declared is None:
-                    self.unknown(path, "parameter", key, self.topology.parameters)
-                elif declared.choices is not None and value not in declared.choices:
-                    choices = ", ".join(str(choice) for choice in declared.choices)
-                    self.report(path, f"'{value}' is none of the choices of '{key}'", f"one of {choices}")
+                self._variant_value(("variants", name, "set", key), key, value)
+
+    def _variant_value(self, path: DataPath, key: str, value: str | int | bool) -> None:
+        declared = self.topology.parameters.get(key)
+        if declared is None:
+            self.unknown(path, "parameter", key, self.topology.parameters)
+        elif declared.secret:
+            self.report(path, f"'{key}' is a secret", f"--set {key}=env:VARIABLE or --set {key}=file:PATH")
+        elif declared.choices is not None:
+            if value not in declared.choices:
+                choices = ", ".join(str(choice) for choice in declared.choices)
+                self.report(path, f"'{value}' is none of the choices of '{key}'", f"one of {choices}")
+        elif type(value) is not type(declared.default):
+            kind = {bool: "true or false", int: "a whole number"}.get(type(declared.default), "text")
+            self.report(path, f"'{value}' does not fit '{key}'", kind)
 
     def links(self) -> None:
         if len(self.topology.nodes) > MAX_NODES:
@@ -129,8 +137,17 @@ class _Checker:
         nodes = [{split_end(end)[0] for end in link.ends} for link in self.topology.links.values()]
         return any({one, other} <= members for members in nodes)
 
+    def _targets(self, path: DataPath, node: Node) -> None:
+        for target in node.files:
+            if any(other.startswith(f"{target}/") for other in node.files):
+                self.report((*path, target), f"'{target}' cannot be a file and a folder", "another path")
+            ike = target == "/etc/strongswan.conf" or target.startswith("/etc/swanctl/")
+            if ike and node.role != "router" and node.image is None:
+                self.report((*path, target), f"a {node.role} runs no strongSwan", "role: router, or an image")
+
     def _files(self, name: str, node: Node) -> None:
         path: DataPath = ("nodes", name)
+        self._targets((*path, "files"), node)
         for target, file in node.files.items():
             self._in_folder((*path, "files", target, "source"), file.source)
         for hook in ("after_start", "before_stop"):
@@ -152,6 +169,8 @@ class _Checker:
         elif not file.is_file():
             siblings = [other.name for other in file.parent.iterdir()] if file.parent.is_dir() else []
             self.report(path, f"there is no file '{source}'", f"a file in {self.folder}", nearest(file.name, siblings))
+        elif file.stat().st_size > MAX_SHARED_FILE:
+            self.report(path, f"'{source}' is too large", f"at most {MAX_SHARED_FILE} bytes")
 
     def addresses(self) -> None:
         owners: dict[Address, str] = {}
@@ -193,6 +212,8 @@ class _Checker:
 
     def connection(self, name: str, connection: Connection) -> None:
         path: DataPath = ("ipsec", name)
+        if name == "include":
+            self.report(path, "'include' cannot name a connection: swanctl.conf has a use for it", "another name")
         if connection.aggressive and connection.version == 2:
             self.report((*path, "aggressive"), "IKEv2 has no aggressive mode", "version: 1, or no 'aggressive'")
         for protocol, options in (("ike", connection.ike), ("esp", connection.esp)):
@@ -211,8 +232,12 @@ class _Checker:
             return
         if node.role != "router":
             self.report(path, f"'{name}' is a {node.role}", "a node with role: router")
-        if interface not in self.interfaces[name]:
-            self.unknown((*path, "interface"), "interface", interface, self.interfaces[name])
+        faces = self.interfaces[name] - set(node.loopbacks)
+        if interface in node.loopbacks:
+            expected = f"an interface on a link: {', '.join(sorted(faces))}"
+            self.report((*path, "interface"), f"'{interface}' is a loopback, and no guard can watch it", expected)
+        elif interface not in faces:
+            self.unknown((*path, "interface"), "interface", interface, faces)
         links = [link for link, spec in self.topology.links.items() if name in {split_end(end)[0] for end in spec.ends}]
         for index, selector in enumerate(protects):
             if selector in links:
@@ -270,3 +295,24 @@ class _Checker:
                 self.unknown(here, "node", node, self.topology.nodes)
             elif interface and interface not in self.interfaces[node]:
                 self.unknown(here, "interface", interface, self.interfaces[node])
+
+
+def check_addressed(topology: Topology, addressing: Addressing, source: Source) -> None:
+    """What can be judged only when every address is planned."""
+    for name, connection in topology.ipsec.items():
+        outer, inner = [], []
+        for node, peer in connection.peers.items():
+            outer.append({address.version for address in addressing.interfaces.get((node, peer.interface), ())})
+            prefixes = [addressing.prefixes.get(name) or (ip_network(name),) for name in peer.protects]
+            inner.append({prefix.version for found in prefixes for prefix in found})
+        path: DataPath = ("ipsec", name, "peers")
+        if not outer[0] & outer[1]:
+            message = "the peers' interfaces have no address family in common"
+            source.problems.append(source.problem(path, message, "two IPv4 or two IPv6 addresses"))
+        if not inner[0] & inner[1]:
+            message = "the peers protect no address family in common"
+            source.problems.append(source.problem(path, message, "two IPv4 or two IPv6 selectors"))
+    for index, expectation in enumerate(topology.expectations):
+        if isinstance(expectation, SameFile) and not list(addressing.of_node(expectation.server)):
+            message = f"'{expectation.server}' has no address"
+            source.problems.append(source.problem(("expectations", index, "server"), message, "a server on a link"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from testbed.errors import Problem, SettingError, TopologyError
 from testbed.topology.addressing import Addressing, plan_addresses
-from testbed.topology.check import check
+from testbed.topology.check import check, check_addressed
 from testbed.topology.models import Topology
 from testbed.topology.parameters import parameter_values, substitute
 from testbed.topology.secrets import SecretValue, resolve_secret
@@ -94,6 +95,8 @@ def load_text(
     folder = file.resolve().parent
     check(topology, source, folder)
     addressing = plan_addresses(topology, source)
+    if not source.problems:
+        check_addressed(topology, addressing, source)
     if with_secrets:
         secrets = _secrets(topology, source, folder, os.environ if environ is None else environ)
     else:
@@ -144,5 +147,4 @@ def _secrets(topology: Topology, source: Source, folder: Path, environ: Mapping[
 
 
 def _name_of(folder: Path) -> str:
-    cleaned = "".join(letter if letter.isalnum() else "-" for letter in folder.name.lower())
-    return cleaned.strip("-")[:32].strip("-") or "lab"
+    return re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-")[:32].strip("-") or "lab"

@@ -92,7 +92,7 @@ Endpoint = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+(:[a-zA-Z0-9_-]
 ShareName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,11}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 NodePath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$", max_length=200), AfterValidator(_node_path)]
-Identity = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f]+$")]
+Identity = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x20-\x7e]+$")]
 Duration = Annotated[
     int,
     BeforeValidator(_duration),
@@ -289,7 +289,10 @@ State = Annotated[
 
 
 class Reachability(_Model):
-    """ICMP echo (or a TCP connection) from each `from` to every address of each `to` passes, or does not."""
+    """ICMP echo (or a TCP connection) from each `from` to each `to` passes, or does not.
+
+    To every address of `node:interface`; of a bare `node`, to those of its first interface.
+    """
 
     expect: Literal["reachable", "unreachable"]
     source: Annotated[Endpoints, Field(alias="from", description="Nodes, or node:interface for the source address.")]

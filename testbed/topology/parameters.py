@@ -11,6 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from testbed.errors import SettingError
 from testbed.topology.models import Parameter, Variant
+from testbed.topology.secrets import SecretSource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -94,8 +95,13 @@ class _Writer:
         name = match[1]
         if name is None:
             return "${"
-        if name in self._values:
+        if name in self._values and isinstance(self._values[name], str | int):
             return str(self._value(name, path))
+        if name in self._values:
+            found = self._source.problem(path, f"'{name}' comes from elsewhere", f"the whole value to be ${{{name}}}")
+            self._source.problems.append(found)
+            self._value(name, path)
+            return ""
         near = difflib.get_close_matches(name, list(self._values), n=1)
         message = f"no parameter is named '{name}'"
         found = self._source.problem(path, message, "a name under 'parameters'", near[0] if near else None)
@@ -128,17 +134,25 @@ def _from_text(parameter: Parameter, name: str, text: str) -> Any:
                 expected=f"{name}=env:VARIABLE or {name}=file:PATH",
                 hint="a value on the command line would show in the process list",
             )
-        return {origin: rest}
-    like = parameter.choices[0] if parameter.choices else parameter.default
-    if isinstance(like, bool):
+        return SecretSource.from_command_line(origin, rest)
+    if parameter.choices is not None:
+        for choice in parameter.choices:
+            if text == _as_text(choice):
+                return choice
+        raise _not_allowed(name, text, "one of " + ", ".join(map(_as_text, parameter.choices)))
+    if isinstance(parameter.default, bool):
         if text.lower() not in ("true", "false"):
             raise _not_allowed(name, text, "true or false")
         return text.lower() == "true"
-    if isinstance(like, int):
-        if not re.fullmatch(r"-?\d+", text):
+    if isinstance(parameter.default, int):
+        if not re.fullmatch(r"-?[0-9]{1,18}", text):
             raise _not_allowed(name, text, "a whole number")
-        return _allowed(parameter, name, int(text))
-    return _allowed(parameter, name, text)
+        return int(text)
+    return text
+
+
+def _as_text(value: str | int | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _allowed(parameter: Parameter, name: str, value: Any) -> Any:

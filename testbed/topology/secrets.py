@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+MAX_BYTES = 64 * 1024
 
 __all__ = ["SecretSource", "SecretValue", "resolve_secret"]
 
@@ -50,6 +53,16 @@ class SecretSource(BaseModel):
         Literal["text", "hex", "base64"], Field(description="How the variable or file writes the bytes.")
     ] = "text"
 
+    # Whether a user named it on the command line; a topology, which may be anybody's, cannot reach out of its folder.
+    _trusted: bool = PrivateAttr(default=False)
+
+    @classmethod
+    def from_command_line(cls, origin: str, name: str) -> SecretSource:
+        """`env:NAME`, or `file:PATH` relative to where the user is."""
+        source = cls(env=name) if origin == "env" else cls(file=str(Path(name).absolute()))
+        source._trusted = True  # noqa: SLF001 - its own
+        return source
+
     @model_validator(mode="after")
     def exactly_one(self) -> SecretSource:
         if (self.env is None) == (self.file is None):
@@ -67,14 +80,25 @@ def resolve_secret(source: str | SecretSource, folder: Path, environ: Mapping[st
     if source.env is not None:
         if source.env not in environ:
             raise ValueError(f"environment variable {source.env} is not set")
-        raw, origin = environ[source.env].encode(), f"environment variable {source.env}"
+        raw, origin = os.fsencode(environ[source.env]), f"environment variable {source.env}"
     else:
-        path = folder / (source.file or "")
+        path = _file(source, folder)
         try:
             raw, origin = path.read_bytes().removesuffix(b"\n"), f"file {path}"
         except OSError as failure:
             raise ValueError(f"cannot read {path}: {failure.strerror}") from None
     return SecretValue(_not_empty(_decode(raw, source.encoding, origin), origin))
+
+
+def _file(source: SecretSource, folder: Path) -> Path:
+    path = folder / (source.file or "")
+    if not source._trusted and not path.resolve().is_relative_to(folder.resolve()):  # noqa: SLF001 - its own module
+        raise ValueError(f"the file {source.file} is outside the lab folder")
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no file")
+    if path.exists() and path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} is too large: more than {MAX_BYTES} bytes")
+    return path
 
 
 def _decode(raw: bytes, encoding: str, origin: str) -> bytes:

@@ -47,7 +47,7 @@ _PATTERNS = {
     r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$": "a file name of letters, digits, '.', '-' and '_'",
     r"^[A-Za-z0-9._/-]+$": "an absolute path of letters, digits, '.', '-', '_' and '/'",
     r"^0[0-7]{3}$": "permission bits such as '0600'",
-    r"^[^\x00-\x1f]+$": "text without control characters",
+    r"^[\x20-\x7e]+$": "printable ASCII, as VICI wants it",
 }
 _NOTHING = object()
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from testbed.daemons.keywords import child_proposal, ike_proposal, matches_proposal
+from testbed.deadline import Deadline
+from testbed.errors import DeadlineExceeded, TestbedError
 from testbed.network.probe import Echo, Knock, echo, knock
 from testbed.topology import split_end
 from testbed.verify.verdict import Verdict
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
     from testbed.daemons.sa import IkeSa
-    from testbed.device import ConnectionConfig
+    from testbed.device import ConnectionConfig, IkeEnd
     from testbed.topology.models import Reachability, SameFile, Tunnel
     from testbed.verify.live import LiveLab
     from testbed.verify.verdict import Phase
@@ -30,12 +32,16 @@ __all__ = ["check_reachability", "check_same_file", "check_tunnel", "file_conten
 # millisecond; what must not answer is asked three times, and a control beside it shows that answers do come.
 _TRIES, _TRY_S = 20, 0.1
 _SILENT_TRIES, _SILENT_INTERVAL_S, _SILENT_WAIT_S = 3, 0.05, 0.25
+_SETTLE_S = 5.0  # for a tunnel that comes up by itself
 
 
 def timed(claim: str, expected: str, phase: Phase, check: Callable[[], tuple[bool, str]]) -> Verdict:
-    """A verdict from a check that returns whether it held and what was seen."""
+    """A verdict from a check that returns whether it held and what was seen; what it raises is seen, too."""
     begun = time.monotonic()
-    held, seen = check()
+    try:
+        held, seen = check()
+    except TestbedError as failure:
+        held, seen = False, str(failure).replace("\n ", ";")
     return Verdict(claim, expected, seen, held, phase, time.monotonic() - begun)
 
 
@@ -60,8 +66,23 @@ def check_reachability(live: LiveLab, expectation: Reachability, phase: Phase) -
     wanted = expectation.expect == "reachable"
     claim = f"{how if wanted else f'no {how}'}: {sources} → {targets}"
     expected = f"{len(pairs)} of {len(pairs)} answer" if wanted else f"0 of {len(pairs)} answer"
-    check = _answering if wanted else _silent
-    return timed(claim, expected, phase, lambda: check(live, expectation, pairs))
+
+    def check() -> tuple[bool, str]:
+        lost = _without_common_family(live, expectation)
+        if lost:
+            return False, f"no address family in common: {', '.join(lost)}"
+        return (_answering if wanted else _silent)(live, expectation, pairs)
+
+    return timed(claim, expected, phase, check)
+
+
+def _without_common_family(live: LiveLab, expectation: Reachability) -> list[str]:
+    return [
+        f"{source} and {target}"
+        for source in expectation.source
+        for target in expectation.to
+        if not live.families(split_end(source)[0]) & {address.version for address in live.addresses(target)}
+    ]
 
 
 def _pairs(live: LiveLab, expectation: Reachability) -> Iterator[_Pair]:
@@ -88,6 +109,9 @@ def _silent(live: LiveLab, expectation: Reachability, pairs: list[_Pair]) -> tup
     controls = list(_controls(live, pairs))
     if expectation.tcp:
         answers = knock(_knocks(live, pairs, expectation.tcp), _SILENT_WAIT_S)
+        idle = _not_listening(live, pairs, expectation.tcp)
+        if idle:
+            return False, f"nobody listens there, so this shows nothing: {_some(idle)}"
     else:
         results = echo(_echoes(live, pairs), count=_SILENT_TRIES, interval_s=_SILENT_INTERVAL_S, wait_s=_SILENT_WAIT_S)
         answers = [result.answered for result in results]
@@ -101,6 +125,12 @@ def _silent(live: LiveLab, expectation: Reachability, pairs: list[_Pair]) -> tup
     if deaf or not controls:
         return False, f"{seen}, but the control does not answer either: {_some(deaf) or 'none'}"
     return not answered and bool(pairs), seen
+
+
+def _not_listening(live: LiveLab, pairs: list[_Pair], port: int) -> list[_Pair]:
+    """Those targets that do not even accept a connection from their own node."""
+    own = [Knock(live.state(split_end(pair.target)[0]).namespace, pair.destination, port) for pair in pairs]
+    return [pair for pair, accepted in zip(pairs, knock(own, _TRIES * _TRY_S), strict=True) if not accepted]
 
 
 def _controls(live: LiveLab, pairs: list[_Pair]) -> Iterator[_Pair]:
@@ -158,14 +188,22 @@ def check_tunnel(live: LiveLab, expectation: Tunnel, failure: str | None) -> Ver
     def check() -> tuple[bool, str]:
         if failure is not None:
             return False, failure
-        faults = {
-            name: _faults(live.charon(name).sas(connection.name), connection) for name, connection in ends.items()
-        }
-        wrong = [f"{name}: {fault}" for name, found in faults.items() for fault in found]
-        if wrong:
+        wrong: list[str] = []
+
+        def look() -> bool:
+            wrong[:] = [
+                f"{name}: {fault}"
+                for name, connection in ends.items()
+                for fault in _faults(live.charon(name).sas(connection.name), connection)
+            ]
+            return not wrong
+
+        try:
+            Deadline(_SETTLE_S).until(look, "the tunnel", every=0.05)
+        except DeadlineExceeded:
             return False, "; ".join(wrong)
-        sa = live.charon(next(iter(ends))).sas(expectation.connection)[0]
-        children = [child for child in sa.children if child.state == "INSTALLED"]
+        sas = [sa for sa in live.charon(next(iter(ends))).sas(expectation.connection) if sa.established]
+        sa, children = sas[-1], [child for one in sas for child in one.children if child.state == "INSTALLED"]
         return True, (
             f"IKEv{sa.version}, {ike_proposal(sa)}; {children[0].protocol} {child_proposal(children[0])}; "
             f"{len(children)} CHILD SA{'s' if len(children) > 1 else ''} installed at both ends"
@@ -189,10 +227,13 @@ def _faults(sas: list[IkeSa], connection: ConnectionConfig) -> list[str]:
         faults.append(f"IKEv{sa.version} instead of IKEv{connection.version}")
     if not any(matches_proposal(ike_proposal(sa), proposal) for proposal in connection.proposals):
         faults.append(f"IKE proposal {ike_proposal(sa)}")
-    if (sa.local_identity, sa.remote_identity) != (connection.local.identity, connection.remote.identity):
+    if not _same_identity(sa.local_identity, connection.local) or not _same_identity(
+        sa.remote_identity, connection.remote
+    ):
         faults.append(f"identities {sa.local_identity} and {sa.remote_identity}")
     for child in connection.children:
-        installed = [found for found in sa.children if found.name == child.name and found.state == "INSTALLED"]
+        everything = [found for one in living for found in one.children]
+        installed = [found for found in everything if found.name == child.name and found.state == "INSTALLED"]
         if not installed:
             faults.append(f"no CHILD SA '{child.name}' is installed")
             continue
@@ -204,6 +245,15 @@ def _faults(sas: list[IkeSa], connection: ConnectionConfig) -> list[str]:
         if set(found.remote_selectors) != set(map(str, child.remote_selectors)):
             faults.append(f"remote selectors {', '.join(found.remote_selectors)}")
     return faults
+
+
+def _same_identity(seen: str, configured: IkeEnd) -> bool:
+    """Charon writes an FQDN without the `@` that may mark it, and a DN with its own spacing."""
+
+    def plain(identity: str) -> str:
+        return identity.removeprefix("@").replace(", ", ",").lower()
+
+    return plain(seen) == plain(configured.identity)
 
 
 # The names are arguments of the script, never part of it.
@@ -223,13 +273,13 @@ def file_content(live: LiveLab, expectation: SameFile) -> bytes:
 
 def check_same_file(live: LiveLab, expectation: SameFile) -> Verdict:
     """Each source fetches the file over SMB and it has the checksum that the server computes of its own copy."""
-    address = live.addresses(expectation.server)[0]
     content = file_content(live, expectation)
     planned = hashlib.sha256(content).hexdigest()
     sources = ", ".join(expectation.source)
     claim = f"SMB: {sources} fetches {expectation.file} from {expectation.server}"
 
     def check() -> tuple[bool, str]:
+        address = live.addresses(expectation.server)[0]
         path = f"/srv/{expectation.share}/{expectation.file}"
         there = live.execute(expectation.server, ["sha256sum", path]).text.split(" ")[0].strip()
         if there != planned:

@@ -6,7 +6,7 @@ import contextlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
-from testbed.errors import DeadlineExceeded, NegotiationError
+from testbed.errors import TestbedError
 from testbed.network.capture import Capture
 from testbed.topology.models import Encrypted, Reachability, SameFile, Tunnel
 from testbed.verify.checks import check_reachability, check_same_file, check_tunnel, file_content, timed
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from testbed.deadline import Deadline
     from testbed.events import EventStream
     from testbed.network.capture import Frame
+    from testbed.topology.addressing import Prefix
     from testbed.verify.live import LiveLab
     from testbed.verify.verdict import Phase, Verdict
 
@@ -47,8 +48,12 @@ class Verifier:
         verdicts = self._reachability("tunnel down", ("any", "down"))
         with self._watching():
             self.initiate()
-            verdicts += self._each([e for e in self._expectations if isinstance(e, Tunnel)], self._tunnel)
+            tunnels = [e for e in self._expectations if isinstance(e, Tunnel)]
+            by_hand = {tunnel.connection for tunnel in self._live.plan.tunnels}
+            verdicts += self._each([e for e in tunnels if e.connection in by_hand], self._tunnel)
             verdicts += self._reachability("tunnel up", ("any", "up"))
+            # These are set up by the traffic there has been by now, if by anything.
+            verdicts += self._each([e for e in tunnels if e.connection not in by_hand], self._tunnel)
             fetches = [e for e in self._expectations if isinstance(e, SameFile)]
             verdicts += self._each(fetches, lambda e: check_same_file(self._live, e))
         verdicts += self._each([e for e in self._expectations if isinstance(e, Encrypted)], self._encrypted)
@@ -60,7 +65,7 @@ class Verifier:
             for node in (tunnel.initiator, tunnel.responder):
                 charon = self._live.charon(node)
                 if charon.sas(tunnel.connection):
-                    charon.terminate(ike=tunnel.connection, deadline=self._deadline.within(5.0))
+                    charon.terminate(ike=tunnel.connection, deadline=self._deadline.within(1.0))
 
     def initiate(self) -> None:
         """Set up the tunnels; a failure is remembered for the verdict on the tunnel."""
@@ -69,7 +74,7 @@ class Verifier:
                 with self._events.step("tunnels", f"{tunnel.initiator} - {tunnel.responder}", tunnel.connection):
                     for child in tunnel.children:
                         self._live.charon(tunnel.initiator).initiate(child=child, deadline=self._deadline.within(30.0))
-            except (NegotiationError, DeadlineExceeded) as failure:
+            except TestbedError as failure:
                 self._failures[tunnel.connection] = failure.seen or str(failure)
 
     def _each(self, expectations: list[E], check: Callable[[E], Verdict]) -> list[Verdict]:
@@ -106,7 +111,7 @@ class Verifier:
         files = [file_content(self._live, e) for e in self._expectations if isinstance(e, SameFile)]
 
         def check() -> tuple[bool, str]:
-            wire = inspect_frames(self.captures[expectation.link], files)
+            wire = inspect_frames(self.captures[expectation.link], files, self._protected())
             control = inspect_frames(self.captures[expectation.control], files)
             faults = []
             if not wire.kinds["ike"] or not wire.kinds["esp"]:
@@ -115,6 +120,11 @@ class Verifier:
                 faults.append(f"{wire.blocks_seen} blocks of the files are in clear")
             if wire.private:
                 faults.append(f"private addresses: {wire.private[0]}")
+            if wire.protected:
+                faults.append(f"protected addresses: {wire.protected[0]}")
+            strange = wire.spis - self._spis()
+            if strange or not wire.spis:
+                faults.append(f"ESP of SAs that no peer has: {', '.join(sorted(strange)) or 'all'}")
             if control.blocks_seen < _CONTROL_SHARE * control.blocks or not control.blocks:
                 faults.append(f"the control saw {control.blocks_seen} of {control.blocks} blocks only")
             seen = f"{wire}; {control.blocks_seen} on {expectation.control}"
@@ -122,6 +132,29 @@ class Verifier:
 
         expected = f"IKE and ESP, no byte of the files, no private address; all of the files on {expectation.control}"
         return timed(f"{expectation.link} carries nothing in clear", expected, "tunnel up", check)
+
+    def _protected(self) -> list[tuple[Prefix, Prefix]]:
+        """The pairs of selectors that only a tunnel may carry."""
+        return [
+            (local, remote)
+            for device in self._live.devices.values()
+            for connection in device.connections
+            for child in connection.children
+            for local in child.local_selectors
+            for remote in child.remote_selectors
+        ]
+
+    def _spis(self) -> set[str]:
+        """The SPIs of all CHILD SAs that any peer has now."""
+        return {
+            spi
+            for name, device in self._live.devices.items()
+            if device.runs_ike
+            for sa in self._live.charon(name).sas()
+            for child in sa.children
+            for spi in (child.spi_in, child.spi_out)
+            if spi
+        }
 
 
 class _NotHeldError(Exception):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from testbed.network.capture import Frame
     from testbed.network.packet import Packet
+    from testbed.topology.addressing import Prefix
 
 __all__ = ["BLOCK", "WireReport", "inspect_frames", "is_private"]
 
@@ -28,10 +29,16 @@ _PRIVATE = (
 
 @dataclass(frozen=True)
 class WireReport:
-    """Counts over a capture. `blocks_seen` of `blocks` 16-byte blocks of the known data stood in some frame."""
+    """Counts over a capture. `blocks_seen` of `blocks` 16-byte blocks of the known data stood in some frame.
+
+    `private` are the packets with a private address, `protected` those between two selectors of a tunnel, and `spis`
+    what the ESP packets name, in eight hex digits.
+    """
 
     kinds: Counter[str]
     private: tuple[Packet, ...]
+    protected: tuple[Packet, ...]
+    spis: frozenset[str]
     blocks: int
     blocks_seen: int
 
@@ -49,19 +56,27 @@ def is_private(packet: Packet) -> bool:
     )
 
 
-def inspect_frames(frames: Iterable[Frame], known: Sequence[bytes]) -> WireReport:
+def inspect_frames(
+    frames: Iterable[Frame], known: Sequence[bytes], selectors: Sequence[tuple[Prefix, Prefix]] = ()
+) -> WireReport:
     """Count what crossed, and look for every aligned block of the known data at every offset of every frame."""
     blocks = {data[start : start + BLOCK] for data in known for start in range(0, len(data) - BLOCK + 1, BLOCK)}
     kinds: Counter[str] = Counter()
     private: list[Packet] = []
+    protected: list[Packet] = []
+    spis: set[str] = set()
     seen: set[bytes] = set()
     for frame in frames:
         packet = dissect(frame.data)
         kinds[packet.kind] += 1
         if is_private(packet):
             private.append(packet)
+        if any(packet.source in local and packet.destination in remote for local, remote in selectors if packet.source):
+            protected.append(packet)
+        if packet.kind == "esp" and packet.detail.startswith("spi "):
+            spis.add(packet.detail.split()[1])
         if blocks:
             data = frame.data
             windows = {data[start : start + BLOCK] for start in range(len(data) - BLOCK + 1)}
             seen |= blocks & windows
-    return WireReport(kinds, tuple(private), len(blocks), len(seen))
+    return WireReport(kinds, tuple(private), tuple(protected), frozenset(spis), len(blocks), len(seen))

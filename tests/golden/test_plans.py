@@ -30,8 +30,6 @@ def made(source: Path, dataplane: DataPlane, settings: dict[str, str], variants:
 def text_of(plan: Plan) -> str:
     """The plan, then each rendered text file of each node once."""
     facts = plan.to_dict()
-    for node in facts["nodes"].values():
-        del node["digest"]  # it covers everything, so it would hide what changed
     parts = [json.dumps(facts, indent=2)]
     for name, node in plan.nodes.items():
         for path, file in node.files.items():

@@ -131,7 +131,7 @@ def test_a_foreign_interface_in_the_way_is_replaced(wiring: Wiring, plan: Plan, 
     assert reaches(namespaces, "b", "203.0.113.1")
 
 
-def test_an_impossible_link_says_which(wiring: Wiring, lab_name: str, plan: Plan, namespaces: dict[str, Path]) -> None:
+def test_an_impossible_link_says_which(wiring: Wiring, plan: Plan, namespaces: dict[str, Path]) -> None:
     from dataclasses import replace
 
     broken = replace(plan.links["wire"], mtu=10_000_000)

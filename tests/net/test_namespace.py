@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from testbed.network.namespace import create_named, named_path, remove_named, ru
 
 
 def inode() -> int:
-    return os.stat("/proc/thread-self/ns/net").st_ino
+    return Path("/proc/thread-self/ns/net").stat().st_ino
 
 
 def test_the_caller_never_leaves_its_own(namespaces: dict[str, Path]) -> None:

@@ -59,8 +59,9 @@ def test_a_doubled_dollar_is_no_reference() -> None:
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"ike": "3"}, "parameter 'ike' cannot be 3"),
-        ({"ike": "two"}, "expected: a whole number"),
+        ({"ike": "3"}, "parameter 'ike' cannot be '3'"),
+        ({"ike": "two"}, "expected: one of 1, 2"),
+        ({"mtu": "jumbo"}, "expected: a whole number"),
         ({"aggressive": "maybe"}, "expected: true or false"),
         ({"ikee": "1"}, "did you mean 'ike'"),
         ({"key": "in-clear"}, "cannot be set in clear"),
