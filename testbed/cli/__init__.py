@@ -46,6 +46,10 @@ def main() -> None:
     except KeyboardInterrupt:
         output.fail("interrupted")
         sys.exit(EXIT_INTERRUPTED)
+    except SystemExit as end:
+        if end.code == EXIT_INTERRUPTED:  # Typer has turned the interrupt into this already
+            output.fail("interrupted")
+        raise
     except BrokenPipeError:
         sys.exit(EXIT_FAILED)
     except OSError as failure:

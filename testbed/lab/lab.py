@@ -45,7 +45,7 @@ class Lab:
 
     So this leaves nothing behind:
 
-            with Lab.from_folder("topologies/safari-sacco").up() as lab:
+        with Lab.from_folder("topologies/safari-sacco").up() as lab:
             assert all(verdict.held for verdict in lab.verdicts)
             print(lab.node("kisii").charon.sas())
     """
@@ -270,7 +270,7 @@ class Lab:
 def take_down(lab: str, runtime: Runtime, events: EventStream, *, timeout_s: float = DOWN_TIMEOUT_S) -> bool:
     """Remove a lab by its labels alone, without its topology; False if there was nothing of it."""
     folder = StateFolder(_checked(lab) or lab)
-    if not runtime.nodes(lab) and not folder.path.exists() and not Wiring(lab, {}).exists():
+    if not runtime.nodes(lab) and not folder.exists() and not Wiring(lab, {}).exists():
         return False
     with folder.locked(Deadline(timeout_s)), events.step("lab", f"{lab}: down"):
         _remove_all(lab, runtime, folder)

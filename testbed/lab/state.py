@@ -60,6 +60,10 @@ class StateFolder:
     def node(self, name: str) -> Path:
         return self.path / "nodes" / name
 
+    def exists(self) -> bool:
+        """Whether anything of the lab is here, if only the lock of a process that was killed."""
+        return self.path.exists() or self._lock_path.exists()
+
     def salt(self) -> bytes:
         """Random bytes that last as long as the lab, for digests that nobody else can compute."""
         path = self.path / "salt"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,10 @@ from testbed.runtime import DockerRuntime
 
 @dataclass(frozen=True)
 class Machine:
-    """Everything of this machine that a lab touches. Equal means that nothing was left and nothing is missing."""
+    """All that one lab has on this machine, and every interface of the host that no container engine made.
+
+    Other labs may run meanwhile; theirs is not counted. Processes count if their container is the lab's, or is gone.
+    """
 
     containers: frozenset[str]
     namespaces: frozenset[str]
@@ -24,15 +27,20 @@ class Machine:
     files: frozenset[str]
 
     @classmethod
-    def now(cls) -> Machine:
-        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    def now(cls, lab: str) -> Machine:
+        mounts = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
+        states = DockerRuntime().nodes()
+        others = {state.reference for state in states if state.identity.lab != lab}
+        own = re.compile(rf"{re.escape(lab)}(\.lock)?(/|$)")
         return cls(
-            containers=frozenset(state.reference for state in DockerRuntime().nodes()),
-            namespaces=frozenset(path.name for path in Path("/run/netns").glob("*")),
+            containers=frozenset(state.reference for state in states if state.identity.lab == lab),
+            namespaces=frozenset(path.name for path in Path("/run/netns").glob(f"testbed.{lab}")),
             links=frozenset(_links()),
-            mounts=frozenset(line.split()[4] for line in mounts if "docker" not in line.split()[4]),
-            processes=frozenset(_processes()),
-            files=frozenset(str(path) for path in state_root().rglob("*")),
+            mounts=frozenset(mount for mount in mounts if f".{lab}" in mount or f"/{lab}/" in mount),
+            processes=frozenset(_processes(others)),
+            files=frozenset(
+                str(path) for path in state_root().rglob("*") if own.match(str(path.relative_to(state_root())))
+            ),
         )
 
     def difference(self, other: Machine) -> dict[str, tuple[set[str], set[str]]]:
@@ -47,18 +55,21 @@ class Machine:
 
 def _links() -> list[str]:
     with IPRoute() as netlink:
-        return [str(link.get("ifname")) for link in netlink.get_links()]
+        names = [str(link.get("ifname")) for link in netlink.get_links()]
+    return [name for name in names if not name.startswith(("veth", "docker", "br-"))]
 
 
-def _processes() -> list[str]:
-    """Daemons of nodes and commands of the testbed, as `pid name`."""
+def _processes(others: set[str]) -> list[str]:
+    """Processes in a container that is not one of `others`, as `pid name`."""
     found = []
     for directory in Path("/proc").iterdir():
-        if directory.name.isdigit() and directory.name != str(os.getpid()):
-            try:
-                name = (directory / "comm").read_text().strip()
-            except OSError:
-                continue
-            if name in ("charon-systemd", "smbd", "sleep", "testbed", "docker-init"):
-                found.append(f"{directory.name} {name}")
+        if not directory.name.isdigit():
+            continue
+        try:
+            container = re.search(r"docker[/-]([0-9a-f]{64})", (directory / "cgroup").read_text())
+            name = (directory / "comm").read_text().strip()
+        except OSError:
+            continue
+        if container and container[1] not in others:
+            found.append(f"{directory.name} {name}")
     return found

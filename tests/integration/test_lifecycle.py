@@ -43,12 +43,12 @@ def held(lab: Lab) -> bool:
 
 
 def test_up_and_down_leave_the_machine_as_it_was(pair: Path, lab_name: str) -> None:
-    before = Machine.now()
+    before = Machine.now(lab_name)
     with Lab.from_folder(pair, name=lab_name).up() as lab:
         assert held(lab)
         assert set(references(lab)) == {"one", "two"}
         assert lab_name in running_labs(DockerRuntime())
-    assert Machine.now().difference(before) == {}
+    assert Machine.now(lab_name).difference(before) == {}
     assert take_down(lab_name, DockerRuntime(), EventStream()) is False
 
 
@@ -187,16 +187,16 @@ def test_a_lab_in_use_says_by_whom(pair: Path, lab_name: str) -> None:
 
 
 def test_down_needs_no_topology(pair: Path, lab_name: str) -> None:
-    before = Machine.now()
+    before = Machine.now(lab_name)
     Lab.from_folder(pair, name=lab_name).up(verify=False)
     shutil.rmtree(pair)
     shutil.rmtree(StateFolder(lab_name).path)  # and no record either: labels are enough
     assert take_down(lab_name, DockerRuntime(), EventStream()) is True
-    assert Machine.now().difference(before) == {}
+    assert Machine.now(lab_name).difference(before) == {}
 
 
 def test_a_failing_up_undoes_what_it_made(pair: Path, lab_name: str) -> None:
-    before = Machine.now()
+    before = Machine.now(lab_name)
     (pair / "hook.sh").write_text("#!/bin/sh\necho no good >&2\nexit 9\n")
     text = (
         (pair / "topology.yaml")
@@ -206,7 +206,7 @@ def test_a_failing_up_undoes_what_it_made(pair: Path, lab_name: str) -> None:
     (pair / "topology.yaml").write_text(text)
     with pytest.raises(DaemonError, match="exit code 9: no good"):
         Lab.from_folder(pair, name=lab_name).up()
-    assert Machine.now().difference(before) == {}
+    assert Machine.now(lab_name).difference(before) == {}
 
 
 def test_a_failing_up_leaves_what_was_there_before(pair: Path, lab_name: str) -> None:
@@ -284,7 +284,7 @@ secrets {
 
 
 def test_a_broken_raw_file_is_one_clear_error(pair: Path, lab_name: str) -> None:
-    before = Machine.now()
+    before = Machine.now(lab_name)
     (pair / "bad.conf").write_text("connections {\n  x {\n    proposals = nonsense\n  }\n}\n")
     text = (pair / "topology.yaml").read_text()
     text = text.replace(
@@ -294,7 +294,7 @@ def test_a_broken_raw_file_is_one_clear_error(pair: Path, lab_name: str) -> None
     with pytest.raises(DaemonError, match="one: strongSwan does not take its configuration") as caught:
         Lab.from_folder(pair, name=lab_name).up()
     assert "nonsense" in str(caught.value) or "proposals" in str(caught.value)
-    assert Machine.now().difference(before) == {}
+    assert Machine.now(lab_name).difference(before) == {}
 
 
 def test_hooks_run_in_the_node(pair: Path, lab_name: str) -> None:
@@ -413,17 +413,17 @@ def test_a_full_disk_leaves_nothing(
     pair: Path, lab_name: str, small_state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TESTBED_STATE", str(small_state / "state"))
-    before = Machine.now()
+    before = Machine.now(lab_name)
     (small_state / "ballast").write_bytes(bytes(56 * 1024))
     with pytest.raises((RuntimeFailure, LabErrors)) as caught:
         Lab.from_folder(pair, name=lab_name).up()
     assert "No space left" in str(caught.value)
-    assert Machine.now().difference(before) == {}
+    assert Machine.now(lab_name).difference(before) == {}
     (small_state / "ballast").unlink()
 
 
 def test_a_link_that_cannot_be_made_undoes_the_lab(pair: Path, lab_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = Machine.now()
+    before = Machine.now(lab_name)
 
     def refuse(*_: object) -> None:
         raise NetworkFailure("cannot make link 'wire'", seen="refused for this test")
@@ -431,7 +431,7 @@ def test_a_link_that_cannot_be_made_undoes_the_lab(pair: Path, lab_name: str, mo
     monkeypatch.setattr(Wiring, "_create", refuse)
     with pytest.raises(NetworkFailure):
         Lab.from_folder(pair, name=lab_name).up()
-    assert Machine.now().difference(before) == {}
+    assert Machine.now(lab_name).difference(before) == {}
 
 
 def test_the_example_of_the_package_runs(lab_name: str) -> None:

@@ -1,0 +1,167 @@
+"""`make bench`: how long a lab takes, beside the same containers started by the engine alone, in the same run.
+
+Everything is measured in turn, round after round, so that a machine which is slower for a while is slower for all. The
+medians are what counts, and the ratios to the floor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench.floor import Compose, Floor
+from tests.bench.lab import LabRun, link_times, memory_per_node, orchestrator_memory, tunnel_times
+
+FOLDER = Path("topologies/safari-sacco")
+
+
+@dataclass
+class Results:
+    """Seconds (or MB) by name, one value for each round."""
+
+    values: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, name: str, value: float) -> None:
+        self.values.setdefault(name, []).append(value)
+
+    def median(self, name: str) -> float:
+        return statistics.median(self.values[name])
+
+
+@dataclass(frozen=True)
+class Row:
+    what: str
+    median: float
+    low: float
+    high: float
+    unit: str
+    ratio: float | None = None
+    aim: str = ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description="Measure labs beside their floor.")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=Path("bench-results"))
+    options = parser.parse_args()
+    results = Results()
+    measure(results, options.rounds)
+    rows = table_rows(results)
+    show(rows)
+    options.output.mkdir(exist_ok=True)
+    facts = {
+        "machine": {"processors": os.cpu_count(), "kernel": platform.release(), "python": platform.python_version()},
+        "rows": [asdict(row) for row in rows],
+        "values": results.values,
+    }
+    (options.output / "bench.json").write_text(json.dumps(facts, indent=2) + "\n")
+    (options.output / "bench.md").write_text(markdown(rows))
+    Console().print(f"written: {options.output}/bench.json, {options.output}/bench.md")
+
+
+def measure(results: Results, rounds: int) -> None:
+    """All measurements, in turn; the first round warms up and does not count."""
+    floor, compose = Floor(FOLDER), Compose.of(FOLDER)
+    progress = Console(stderr=True)
+    for number in range(rounds + 1):
+        progress.print(f"round {number} of {rounds}" if number else "warming up")
+        found: dict[str, float] = {}
+        found["floor up"], found["floor down"] = floor.run()
+        if compose is not None:
+            found["compose up"], found["compose down"] = compose.run()
+        found |= LabRun(FOLDER).measure()
+        if number:
+            for name, value in found.items():
+                results.add(name, value)
+    several: list[tuple[str, Callable[[], list[float]]]] = [
+        ("link", link_times),
+        ("tunnel", lambda: tunnel_times(FOLDER)),
+    ]
+    for name, measure_all in several:
+        for value in measure_all():
+            results.add(name, value)
+    for role, megabytes in memory_per_node(FOLDER).items():
+        results.add(f"memory {role}", megabytes)
+    results.add("memory orchestrator", orchestrator_memory(FOLDER))
+
+
+def table_rows(results: Results) -> list[Row]:
+    floor_up, floor_down = results.median("floor up"), results.median("floor down")
+
+    def row(what: str, name: str, *, floor: float | None = None, aim: str = "", unit: str = "s") -> Row:
+        scale = 1000.0 if unit == "ms" else 1.0
+        values = [value * scale for value in results.values[name]]
+        ratio = results.median(name) / floor if floor else None
+        return Row(what, statistics.median(values), min(values), max(values), unit, ratio, aim)
+
+    rows = [
+        row("floor: the 8 containers by the Docker API alone", "floor up", floor=floor_up),
+        row("up, to verified traffic through the tunnel", "up to traffic", floor=floor_up, aim="≤ 1.3"),
+    ]
+    for phase in ("nodes", "links", "daemons", "tunnel", "traffic"):
+        rows.append(row(f"  of it: {phase}", f"phase {phase}"))
+    rows.append(row("up, with all 20 checks", "up with checks", floor=floor_up))
+    if "compose up" in results.values:
+        rows.append(row("docker compose up of the same services, no links", "compose up", floor=floor_up))
+    rows += [
+        row("floor: the containers removed by the API alone", "floor down", floor=floor_down),
+        row("down", "down", floor=floor_down),
+    ]
+    if "compose down" in results.values:
+        rows.append(row("docker compose down", "compose down", floor=floor_down))
+    rows += [
+        row("one link, both ends in place", "link", unit="ms", aim="≤ 2 ms"),
+        row("one tunnel, IKEv1 main mode and quick mode", "tunnel", unit="ms"),
+    ]
+    for name in sorted(results.values):
+        if name.startswith("memory "):
+            aim = "≤ 80 MB" if "orchestrator" in name else ""
+            rows.append(row(f"memory: {name.removeprefix('memory ')}", name, unit="MB", aim=aim))
+    return rows
+
+
+def show(rows: list[Row]) -> None:
+    table = Table(title="safari-sacco", title_justify="left", header_style="bold")
+    for column in ("what", "median", "min - max", "x floor", "aim"):
+        table.add_column(column, justify="left" if column in ("what", "aim") else "right")
+    for row in rows:
+        table.add_row(row.what, number(row.median, row.unit), spread(row), ratio(row), row.aim)
+    Console(width=110).print(table)
+
+
+def markdown(rows: list[Row]) -> str:
+    lines = ["| what | median | min – max | × floor | aim |", "|---|---:|---:|---:|---|"]
+    lines += [
+        f"| {row.what} | {number(row.median, row.unit)} | {spread(row)} | {ratio(row)} | {row.aim} |" for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def number(value: float, unit: str) -> str:
+    return f"{value:.2f} {unit}" if unit != "MB" else f"{value:.1f} MB"
+
+
+def spread(row: Row) -> str:
+    return f"{row.low:.2f} – {row.high:.2f}"
+
+
+def ratio(row: Row) -> str:
+    return f"{row.ratio:.2f}" if row.ratio is not None else ""
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except subprocess.CalledProcessError as failure:
+        sys.exit(f"{failure}\n{failure.stderr}")
