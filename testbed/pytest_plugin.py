@@ -231,5 +231,9 @@ def _pause(config: pytest.Config, made: Lab) -> None:
     manager = config.pluginmanager.getplugin("capturemanager")
     if os.environ.get("PYTEST_XDIST_WORKER") or manager is None:
         return  # a worker has no terminal to ask
-    with manager.global_and_fixture_disabled(), contextlib.suppress(EOFError):
-        input(f"\nlab {made.name} is up: `testbed shell {made.name} NODE`. Enter goes on. ")
+    manager.suspend(in_=True)
+    try:
+        with contextlib.suppress(EOFError):
+            input(f"\nlab {made.name} is up: `testbed shell {made.name} NODE`. Enter goes on. ")
+    finally:
+        manager.resume()

@@ -109,8 +109,7 @@ def table_rows(results: Results) -> list[Row]:
         row("floor: the 8 containers by the Docker API alone", "floor up", floor=floor_up),
         row("up, to verified traffic through the tunnel", "up to traffic", floor=floor_up, aim="≤ 1.3"),
     ]
-    for phase in ("nodes", "links", "daemons", "tunnel", "traffic"):
-        rows.append(row(f"  of it: {phase}", f"phase {phase}"))
+    rows += [row(f"  of it: {phase}", f"phase {phase}") for phase in ("nodes", "links", "daemons", "tunnel", "traffic")]
     rows.append(row("up, with all 20 checks", "up with checks", floor=floor_up))
     if "compose up" in results.values:
         rows.append(row("docker compose up of the same services, no links", "compose up", floor=floor_up))

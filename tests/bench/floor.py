@@ -37,7 +37,8 @@ class Floor:
     def _api(self) -> docker.APIClient:
         if not hasattr(self._local, "api"):
             self._local.api = docker.APIClient(version="auto")
-        return self._local.api
+        api: docker.APIClient = self._local.api
+        return api
 
     def run(self) -> tuple[float, float]:
         """Seconds until all run, and seconds until all are gone."""

@@ -197,7 +197,7 @@ def test_up_as_json_is_one_document_and_down_twice(tmp_path: Path, lab_name: str
 def test_up_fails_when_an_expectation_does_not_hold(tmp_path: Path, lab_name: str) -> None:
     from tests.integration.conftest import PAIR
 
-    text = PAIR + '  - {expect: reachable, from: one, to: "two:lo0", tunnel: down}\n'
+    text = PAIR + '  - {expect: reachable, from: "one:lo0", to: "two:lo0", tunnel: down}\n'
     (tmp_path / "topology.yaml").write_text(text)
     done = run("up", str(tmp_path), "--name", lab_name)
     assert done.returncode == 1

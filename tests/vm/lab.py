@@ -67,9 +67,11 @@ class VmLab:
         argv = ["ip", "netns", "exec", node, "/bin/sh", "-euc", GATEWAY, "sh", node]
         pid = self._pids[node] = self.machine.spawn(argv)
         sign = f"/proc/{pid}/root/run/testbed/swanctl.status"
-        loaded = Deadline(60.0).until(
-            self.machine.run(["cat", sign]).stdout.strip, f"{node}: charon has not loaded its connections"
-        )
+
+        def status() -> bytes:
+            return self.machine.run(["cat", sign]).stdout.strip()
+
+        loaded = Deadline(60.0).until(status, f"{node}: charon has not loaded its connections")
         assert loaded == b"0", self.machine.read(f"/lab/{node}/log/swanctl.out").decode()
 
     def inside(self, node: str, *argv: str) -> str:
