@@ -49,7 +49,8 @@ def test_a_module_shares_one_lab_and_leaves_none(suite: pytest.Pytester) -> None
 
         def test_one(lab):
             lab.seen_by_the_first = True
-            assert_tunnel(lab.node("one"), lab.node("two"), version=2, ike="aes256-sha256-modp2048", esp="aes256-sha256")
+            ike, esp = "aes256-sha256-modp2048", "aes256-sha256"
+            assert_tunnel(lab.node("one"), lab.node("two"), version=2, ike=ike, esp=esp)
 
         def test_other(lab):
             assert lab.seen_by_the_first

@@ -6,6 +6,7 @@ import io
 import itertools
 import struct
 import tarfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,7 +89,8 @@ class VmLab:
         return int(text.split(" received")[0].rsplit(" ", 1)[-1])
 
     def guard(self, node: str, counter: str) -> int:
-        return int(self.execute(node, "nft", "list", "counter", "inet", "testbed_guard", counter).split()[-4])
+        text = self.execute(node, "nft", "list", "counter", "inet", "testbed_guard", counter)
+        return int(text.split("packets ")[1].split()[0])
 
     def xfrm_errors(self, node: str) -> dict[str, int]:
         """The counters of /proc/net/xfrm_stat that are not zero."""
@@ -176,22 +178,25 @@ class Capture:
         self._lab = lab
         self._node = node
         self._interface = interface
+        self._path = f"/tmp/{uuid.uuid4().hex}"
         self.frames: list[Frame] = []
 
     def __enter__(self) -> Capture:
-        script = 'rm -f /tmp/wire.pcap; exec tcpdump -i "$1" -U -w /tmp/wire.pcap > /tmp/tcpdump.out 2>&1'
-        argv = ["ip", "netns", "exec", self._node, "/bin/sh", "-c", script, "sh", self._interface]
+        script = 'exec tcpdump --immediate-mode -i "$1" -U -w "$2.pcap" > "$2.out" 2>&1'
+        argv = ["ip", "netns", "exec", self._node, "/bin/sh", "-c", script, "sh", self._interface, self._path]
         self._pid = self._lab.machine.spawn(argv)
-        Deadline(20.0).until(
-            lambda: b"listening on" in self._lab.machine.run(["cat", "/tmp/tcpdump.out"]).stdout, "tcpdump"
-        )
+
+        def listening() -> bool:
+            return b"listening on" in self._lab.machine.run(["cat", f"{self._path}.out"]).stdout
+
+        Deadline(20.0).until(listening, "tcpdump")
         return self
 
     def __exit__(self, *_: object) -> None:
-        machine = self._lab.machine
-        machine.run(["kill", "-INT", str(self._pid)])
-        Deadline(20.0).until(lambda: machine.run(["kill", "-0", str(self._pid)]).exit_code != 0, "the end of tcpdump")
-        self.frames = read_pcap(machine.read("/tmp/wire.pcap"))
+        machine, pid = self._lab.machine, str(self._pid)
+        machine.run(["kill", "-INT", pid])
+        Deadline(20.0).until(lambda: machine.run(["kill", "-0", pid]).exit_code != 0, "the end of tcpdump")
+        self.frames = read_pcap(machine.read(f"{self._path}.pcap"))
 
 
 def read_pcap(data: bytes) -> list[Frame]:
