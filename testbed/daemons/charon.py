@@ -17,7 +17,7 @@ import vici.exception
 
 from testbed.daemons.sa import IkeSa, plain
 from testbed.errors import DaemonError, NegotiationError
-from testbed.runtime.files import read_log
+from testbed.runtime.files import read_log, read_sign
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -58,9 +58,10 @@ def vici_socket(node: NodeState) -> Path:
 def check_loaded(node: NodeState, deadline: Deadline) -> None:
     """Raise DaemonError if charon could not load all of its swanctl.conf when it started."""
     directory = node.identity.directory
-    status = directory / "run" / "swanctl.status"
-    deadline.until(status.exists, f"{node.name}: swanctl has not loaded the connections")
-    if status.read_text().strip() != "0":
+    status = deadline.until(
+        lambda: read_sign(directory, "swanctl.status"), f"{node.name}: swanctl has not loaded the connections"
+    )
+    if status != "0":
         lines = read_log(directory, "swanctl.out").splitlines()
         told = [line.strip() for line in lines if "fail" in line or "error" in line] or lines[-4:]
         raise DaemonError(

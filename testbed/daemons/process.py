@@ -3,54 +3,83 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed.errors import DaemonError, DeadlineExceeded
-from testbed.runtime.files import read_log
+from testbed.runtime.files import read_log, read_sign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from testbed.deadline import Deadline
     from testbed.plan import DaemonPlan
     from testbed.runtime import NodeState, Runtime
 
-__all__ = ["daemon_signal", "is_running", "start_daemon"]
+__all__ = ["daemon_signal", "is_running", "start_daemons"]
 
-_SIGNALS = "/run/testbed"
-_GLANCE_S = 0.25  # how often the daemon's death is looked for while its word is waited for
+_GLANCE_S = 0.1  # how often the daemon's death is looked for while its word is waited for
 
 
-def start_daemon(runtime: Runtime, node: NodeState, daemon: DaemonPlan, deadline: Deadline) -> None:
-    """Start a daemon in a node and return when it says READY=1.
+def start_daemons(
+    runtime: Runtime, node: NodeState, daemons: Sequence[DaemonPlan], deadline: Deadline, *, booting: bool
+) -> None:
+    """Start daemons of a node and return when each has said READY=1.
 
-    Raises DaemonError with its last words if it ends instead, DeadlineExceeded if it says nothing.
+    A node that is booting waits for its links before it starts all its daemons itself; it is told that they are there.
+    Raises DaemonError with its last words if a daemon ends instead, DeadlineExceeded if it says nothing.
     """
-    name = f"{daemon.name}.ready"
-    output = f"{daemon.name}.out"
-    shell = f'exec "$@" > /var/log/testbed/{output} 2>&1'
-    with _ready_socket(node.identity.directory / "run", name) as ready:
-        process = runtime.spawn(
-            node, ["/bin/sh", "-c", shell, "sh", *daemon.argv], {"NOTIFY_SOCKET": f"{_SIGNALS}/{name}"}
-        )
-        while not _said_ready(ready, deadline):
-            code = process.exit_code()
-            if code is not None:
-                raise DaemonError(
-                    f"{daemon.name} ended with exit code {code}",
-                    node=node.name,
-                    expected="READY=1",
-                    seen=_last_words(node, daemon, output),
-                )
-            if deadline.expired:
-                raise DeadlineExceeded(
-                    f"{daemon.name} is not ready after {deadline.seconds:g} s",
-                    node=node.name,
-                    seen=_last_words(node, daemon, output),
-                )
+    run = node.identity.directory / "run"
+    with contextlib.ExitStack() as stack:
+        waiting = [(daemon, stack.enter_context(_ready_socket(run, f"{daemon.name}.ready"))) for daemon in daemons]
+        for daemon in daemons:
+            (run / f"{daemon.name}.exit").unlink(missing_ok=True)
+        if booting:
+            _tell_wired(node, deadline)
+        else:
+            for daemon in daemons:
+                runtime.execute(node, ["/usr/lib/testbed/start", daemon.name])
+        for daemon, ready in waiting:
+            _await_ready(node, daemon, ready, deadline)
+
+
+def _tell_wired(node: NodeState, deadline: Deadline) -> None:
+    """Write to the FIFO that the node's first process reads; nobody can open it before that process does."""
+    path = node.identity.directory / "run" / "wired"
+
+    def write() -> bool:
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+        except OSError as failure:
+            if failure.errno in (errno.ENXIO, errno.ENOENT):
+                return False
+            raise
+        with os.fdopen(handle, "wb") as fifo:
+            fifo.write(b"\n")
+        return True
+
+    deadline.until(write, f"{node.name}: the node does not wait for its links", every=0.002)
+
+
+def _await_ready(node: NodeState, daemon: DaemonPlan, ready: socket.socket, deadline: Deadline) -> None:
+    while not _said_ready(ready, deadline):
+        code = read_sign(node.identity.directory, f"{daemon.name}.exit")
+        if code:
+            raise DaemonError(
+                f"{daemon.name} ended with exit code {code}",
+                node=node.name,
+                expected="READY=1",
+                seen=_last_words(node, daemon),
+            )
+        if deadline.expired:
+            raise DeadlineExceeded(
+                f"{daemon.name} is not ready after {deadline.seconds:g} s",
+                node=node.name,
+                seen=_last_words(node, daemon),
+            )
 
 
 def is_running(runtime: Runtime, node: NodeState, daemon: DaemonPlan) -> bool:
@@ -88,7 +117,7 @@ def _said_ready(ready: socket.socket, deadline: Deadline) -> bool:
         return False
 
 
-def _last_words(node: NodeState, daemon: DaemonPlan, output: str) -> str:
-    names = [output, *([daemon.log.rsplit("/", 1)[-1]] if daemon.log else [])]
+def _last_words(node: NodeState, daemon: DaemonPlan) -> str:
+    names = [f"{daemon.name}.out", *([daemon.log.rsplit("/", 1)[-1]] if daemon.log else [])]
     texts = [read_log(node.identity.directory, name, tail=4) for name in names]
     return "; ".join(line.strip() for text in texts for line in text.splitlines()) or "nothing in its log"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed.daemons.charon import check_loaded
-from testbed.daemons.process import is_running, start_daemon
+from testbed.daemons.process import is_running, start_daemons
 from testbed.errors import DaemonError, RuntimeFailure
 from testbed.lab.parallel import on_each
 from testbed.network.links import Wiring
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from testbed.deadline import Deadline
     from testbed.events import EventStream
     from testbed.lab.state import StateFolder
-    from testbed.plan import DaemonPlan, NodePlan, Plan
+    from testbed.plan import Plan
     from testbed.runtime import NodeState, Runtime
 
 __all__ = ["HOOKED", "Convergence"]
 
 HOOKED = "hooked"  # in a node's directory: its after_start hook has run
-BOOT_TIMEOUT_S = 30.0
+BOOT_TIMEOUT_S = DAEMON_TIMEOUT_S = 30.0
 
 
 class Convergence:
@@ -49,41 +49,40 @@ class Convergence:
         self.deadline = deadline
         self.states: dict[str, NodeState] = {}
         self.made: set[str] = set()
+        self._images: Mapping[str, str] = {}
 
     def all(self) -> dict[str, NodeState]:
-        self.nodes()
-        self.links()
-        self.daemons()
-        self.after_start(self.states)
+        """Nodes, links and daemons as planned, and the hooks of those nodes that were made."""
+        missing = self._prune()
+        self.states |= on_each(missing, self._create, "starting nodes")
+        self.booted(self.states)
+        self.settle(self.states)
         return self.states
 
-    def images(self) -> Mapping[str, str]:
-        names = [node.image for node in self.plan.nodes.values()]
-        return self.runtime.prepare(names, lambda text: self.events.note("images", text))
+    def _prune(self) -> dict[str, tuple[str, str]]:
+        """Keep the nodes that are as planned and run, and remove all others of this lab.
 
-    def nodes(self) -> None:
-        """Keep the nodes that are as planned and run; remove all others of this lab; make those that are missing."""
-        images = self.images()
-        digests = {name: self._digest(name, images[node.image]) for name, node in self.plan.nodes.items()}
+        Returns name and digest of each node that is missing then.
+        """
+        names = [node.image for node in self.plan.nodes.values()]
+        self._images = self.runtime.prepare(names, lambda text: self.events.note("images", text))
+        digests = {name: self._digest(name, self._images[node.image]) for name, node in self.plan.nodes.items()}
         found = {state.name: state for state in self.runtime.nodes(self.plan.lab)}
-        keep = {name: state for name, state in found.items() if self._is_as_planned(state, digests)}
-        stale = {name: state for name, state in found.items() if name not in keep}
+        self.states = {name: state for name, state in found.items() if self._is_as_planned(state, digests)}
+        stale = {name: state for name, state in found.items() if name not in self.states}
         if stale:
             with self.events.step("nodes", f"removing {', '.join(stale)}: not as planned"):
                 on_each(stale, self.runtime.remove, "removing nodes")
-        self.states = dict(keep)
-        missing = {name: node for name, node in self.plan.nodes.items() if name not in keep}
+        return {name: (name, digest) for name, digest in digests.items() if name not in self.states}
 
-        def create(node: NodePlan) -> NodeState:
-            with self.events.step("nodes", "started", node.name):
-                directory = self.folder.node(node.name)
-                identity = Identity(self.plan.lab, node.name, self.run, digests[node.name], directory)
-                (directory / HOOKED).unlink(missing_ok=True)
-                self.made.add(node.name)
-                return self.runtime.create(node, identity, images[node.image])
-
-        self.states |= on_each(missing, create, "starting nodes")
-        self.booted(self.states)
+    def _create(self, missing: tuple[str, str]) -> NodeState:
+        name, digest = missing
+        node, directory = self.plan.nodes[name], self.folder.node(name)
+        with self.events.step("nodes", "started", name):
+            identity = Identity(self.plan.lab, name, self.run, digest, directory)
+            (directory / HOOKED).unlink(missing_ok=True)
+            self.made.add(name)
+            return self.runtime.create(node, identity, self._images[node.image])
 
     def _digest(self, name: str, image: str) -> str:
         """Of a node's plan and image, keyed: it stands in a label, and a plan holds secrets that could be guessed."""
@@ -108,34 +107,42 @@ class Convergence:
         whole = (state.identity.directory / "run").is_dir()
         return state.running and whole and digests.get(state.name) == state.identity.digest
 
-    def links(self) -> None:
-        """Make what is missing of the links, and give every node its addresses and routes."""
+    def settle(self, with_daemons: Iterable[str]) -> None:
+        """Make what is missing of the links; then each node gets its addresses, its daemons and its hook.
+
+        Every node is configured, whether it has a new link or not: an earlier run may have been killed in between. A
+        node's daemons start when its own links are up, while others are still being configured.
+        """
         running = {name: state for name, state in self.states.items() if name in self.plan.nodes}
         wiring = Wiring(self.plan.lab, {name: state.namespace for name, state in running.items()})
         with self.events.step("links", f"{len(self.plan.links)} links"):
-            wiring.connect(self.plan.links.values())
-            for name in running:  # all of them: an earlier run may have been killed between the two steps
-                wiring.configure(self.plan.nodes[name], self.plan.attachments_of(name))
+            wiring.connect(self.plan.links.values(), fresh=self.made)
+        starting = set(with_daemons)
 
-    def daemons(self, only: Iterable[str] | None = None) -> None:
-        """Start the daemons that do not run; a node that was just made runs none."""
-        wanted = {
-            f"{name}: {daemon.name}": (self.states[name], daemon)
-            for name in (self.plan.nodes if only is None else only)
-            for daemon in self.plan.nodes[name].daemons
-        }
+        def settle(state: NodeState) -> None:
+            wiring.configure(self.plan.nodes[state.name], self.plan.attachments_of(state.name))
+            if state.name in starting:
+                self._start_daemons(state)
 
-        def start(item: tuple[NodeState, DaemonPlan]) -> None:
-            state, daemon = item
-            if state.name not in self.made and is_running(self.runtime, state, daemon):
-                return
-            with self.events.step("daemons", f"{daemon.name} is ready", state.name):
-                (state.identity.directory / "run" / "swanctl.status").unlink(missing_ok=True)
-                start_daemon(self.runtime, state, daemon, self.deadline.within(30.0))
-                if daemon.name == "charon":
-                    check_loaded(state, self.deadline.within(30.0))
+        on_each(running, settle, "configuring nodes")
+        self.after_start(name for name in running if name in starting)
 
-        on_each(wanted, start, "starting daemons")
+    def daemons(self, names: Iterable[str]) -> None:
+        """Start the daemons of these nodes that do not run."""
+        on_each({name: self.states[name] for name in names}, self._start_daemons, "starting daemons")
+
+    def _start_daemons(self, state: NodeState) -> None:
+        plans, booting = self.plan.nodes[state.name].daemons, state.name in self.made
+        if not booting:
+            plans = tuple(daemon for daemon in plans if not is_running(self.runtime, state, daemon))
+        if not plans:
+            return
+        deadline = self.deadline.within(DAEMON_TIMEOUT_S)
+        with self.events.step("daemons", f"{', '.join(plan.name for plan in plans)} ready", state.name):
+            (state.identity.directory / "run" / "swanctl.status").unlink(missing_ok=True)
+            start_daemons(self.runtime, state, plans, deadline, booting=booting)
+            if any(plan.name == "charon" for plan in plans):
+                check_loaded(state, deadline)
 
     def after_start(self, names: Iterable[str]) -> None:
         """Run the hook of each node that has not had it since it was last started."""

@@ -235,9 +235,7 @@ class Lab:
                 convergence.states[name] = self.runtime.start(state)
             convergence.made.add(name)
             convergence.booted([name])
-        convergence.links()
-        convergence.daemons([name])
-        convergence.after_start([name])
+        convergence.settle([name])
 
     def start_daemons(self, name: str, *, timeout_s: float = 60.0) -> None:
         """Start the daemons of a node that do not run, as after `Node.kill_daemon`."""

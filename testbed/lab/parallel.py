@@ -18,16 +18,14 @@ Result = TypeVar("Result")
 WORKERS = 8  # containers start no faster with more: the engine and the kernel are the limit
 
 
-def on_each(
-    items: Mapping[str, Item], work: Callable[[Item], Result], what: str, *, workers: int = WORKERS
-) -> dict[str, Result]:
+def on_each(items: Mapping[str, Item], work: Callable[[Item], Result], what: str) -> dict[str, Result]:
     """`work` on each item, by name. Waits for all of them, also when one fails or the user interrupts.
 
     Raises the error itself if one failed, LabErrors if several did.
     """
     if not items:
         return {}
-    with ThreadPoolExecutor(min(workers, len(items)), thread_name_prefix="node") as pool:
+    with ThreadPoolExecutor(min(WORKERS, len(items)), thread_name_prefix="node") as pool:
         futures = {name: pool.submit(work, item) for name, item in items.items()}
         try:
             wait(futures.values())

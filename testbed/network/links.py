@@ -23,16 +23,17 @@ from testbed.errors import NetworkFailure
 from testbed.network.namespace import create_named, named_path, remove_named, run_in_namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from testbed.plan import Attachment, LinkPlan, NodePlan
 
 __all__ = ["Wiring", "fabric_name"]
 
-_SIOCETHTOOL = 0x8946
+_SIOCETHTOOL, _SIOCGIFHWADDR = 0x8946, 0x8927
 _SET_TX_CHECKSUM, _SET_TSO, _SET_GSO, _SET_GRO = 0x17, 0x1F, 0x24, 0x2C
 _IFA_F_NODAD = 0x02
+_FABRIC = ""  # stands for the fabric where nodes stand by name
 
 
 def fabric_name(lab: str) -> str:
@@ -47,27 +48,28 @@ class Wiring:
         self.lab = lab
         self.namespaces = dict(namespaces)
 
-    def connect(self, links: Iterable[LinkPlan]) -> list[str]:
-        """Make those links that do not stand, and return their names. A link that stands is left alone.
+    def connect(self, links: Iterable[LinkPlan], *, fresh: Collection[str] = ()) -> list[str]:
+        """Make what does not stand of all the lab's links, and return the names of the links touched.
 
-        Of a link of which only a part stands, that part is removed first. Raises NetworkFailure.
+        A link whose other node does not run is left for later. Of a pair of which only a part stands, that part is
+        removed first; `fresh` names nodes that are known to have no interface. Raises NetworkFailure.
         """
         try:
-            return self._connect(list(links))
+            return self._connect(list(links), fresh)
         except NetlinkError as failure:
             raise NetworkFailure("cannot wire the lab", seen=str(failure)) from failure
 
-    def _connect(self, wanted: list[LinkPlan]) -> list[str]:
+    def _connect(self, wanted: list[LinkPlan], fresh: Collection[str]) -> list[str]:
         if any(link.kind == "lan" for link in wanted):
             create_named(fabric_name(self.lab))
-        present = {node: self._present(path) for node, path in self.namespaces.items()}
-        present_fabric = self._present(named_path(fabric_name(self.lab)))
+        known = {node: {} if node in fresh else _interfaces(path) for node, path in self.namespaces.items()}
+        known[_FABRIC] = _interfaces(named_path(fabric_name(self.lab)))
         made: list[str] = []
         with IPRoute() as netlink, self._open() as handles:
             for link in wanted:
-                missing = self._missing_pairs(link, present, present_fabric)
+                missing = self._missing_pairs(link, known)
                 for pair in missing:
-                    self._remove_rest(pair, present)
+                    self._remove_rest(pair, known)
                     self._create(netlink, link, pair, handles)
                 if missing:
                     made.append(link.name)
@@ -98,25 +100,14 @@ class Wiring:
                 handles[node] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             fabric = named_path(fabric_name(self.lab))
             if fabric.exists():
-                handles[""] = os.open(fabric, os.O_RDONLY | os.O_CLOEXEC)
+                handles[_FABRIC] = os.open(fabric, os.O_RDONLY | os.O_CLOEXEC)
             yield handles
         finally:
             for handle in handles.values():
                 os.close(handle)
 
-    def _present(self, path: Path) -> dict[str, str]:
-        """Interface names of a namespace with the hardware address of each."""
-        if not path.exists():
-            return {}
-
-        def names() -> dict[str, str]:
-            with IPRoute() as netlink:
-                return {str(link.get("ifname")): str(link.get("address")) for link in netlink.get_links()}
-
-        return run_in_namespace(path, names)
-
     def _missing_pairs(
-        self, link: LinkPlan, present: Mapping[str, Mapping[str, str]], fabric: Mapping[str, str]
+        self, link: LinkPlan, known: Mapping[str, Mapping[str, str]]
     ) -> list[tuple[Attachment, Attachment | None]]:
         """The veth pairs that do not stand; the second end is None where the pair leads to a bridge."""
         here = [end for end in link.ends if end.node in self.namespaces]
@@ -124,19 +115,19 @@ class Wiring:
             if len(here) < len(link.ends):
                 return []  # the other node is stopped
             one, other = link.ends
-            stands = all(present[end.node].get(end.interface) == end.mac for end in link.ends)
+            stands = all(known[end.node].get(end.interface) == end.mac for end in link.ends)
             return [] if stands else [(one, other)]
         return [
-            (end, None) for end in here if present[end.node].get(end.interface) != end.mac or end.port not in fabric
+            (end, None)
+            for end in here
+            if known[end.node].get(end.interface) != end.mac or end.port not in known[_FABRIC]
         ]
 
-    def _remove_rest(
-        self, pair: tuple[Attachment, Attachment | None], present: Mapping[str, Mapping[str, str]]
-    ) -> None:
+    def _remove_rest(self, pair: tuple[Attachment, Attachment | None], known: Mapping[str, Mapping[str, str]]) -> None:
         for end in pair:
-            if end is not None and end.interface in present[end.node]:
+            if end is not None and end.interface in known[end.node]:
                 run_in_namespace(self.namespaces[end.node], functools.partial(_delete, end.interface))
-        if pair[1] is None:
+        if pair[1] is None and pair[0].port in known[_FABRIC]:
             run_in_namespace(named_path(fabric_name(self.lab)), lambda: _delete(pair[0].port))
 
     def _create(
@@ -149,7 +140,7 @@ class Wiring:
         one, other = pair
         far: dict[str, Any]
         if other is None:
-            far = {"ifname": one.port, "net_ns_fd": handles[""], "mtu": link.mtu}
+            far = {"ifname": one.port, "net_ns_fd": handles[_FABRIC], "mtu": link.mtu}
         else:
             far = {
                 "ifname": other.interface,
@@ -177,11 +168,29 @@ class Wiring:
             run_in_namespace(named_path(fabric_name(self.lab)), lambda: _bridges(self.lab, lans))
 
 
+def _interfaces(path: Path) -> dict[str, str]:
+    """Interface names of a namespace with the hardware address of each, by ioctl: a dump costs a hundred times that."""
+    if not path.exists():
+        return {}
+    return run_in_namespace(path, lambda: {name: _hardware_address(name) for _, name in socket.if_nameindex()})
+
+
+def _hardware_address(name: str) -> str:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        try:
+            answer = fcntl.ioctl(handle, _SIOCGIFHWADDR, struct.pack("16s24x", name.encode()))
+        except OSError:  # gone since it was listed
+            return ""
+    return answer[18:24].hex(":")
+
+
+def _indices() -> dict[str, int]:
+    return {name: index for index, name in socket.if_nameindex()}
+
+
 def _delete(name: str) -> None:
-    with IPRoute() as netlink:
-        for index in netlink.link_lookup(ifname=name):
-            with _gone():
-                netlink.link("del", index=index)
+    with IPRoute() as netlink, _gone(), contextlib.suppress(OSError):
+        netlink.link("del", index=socket.if_nametoindex(name))
 
 
 @contextlib.contextmanager
@@ -197,9 +206,9 @@ def _gone() -> Iterator[None]:
 def _bridges(lab: str, lans: list[LinkPlan]) -> None:
     """A bridge for each LAN, which forwards at once: no spanning tree, no learning delay, no multicast snooping."""
     with IPRoute() as netlink:
-        index = {str(link.get("ifname")): int(link["index"]) for link in netlink.get_links()}
-        planned = {lan.bridge for lan in lans} | {end.port for lan in lans for end in lan.ends} | {"lo"}
-        for name in index.keys() - planned:  # of a LAN that the topology no longer has
+        index = _indices()
+        planned = {lan.bridge for lan in lans} | {end.port for lan in lans for end in lan.ends}
+        for name in index.keys() - planned - {"lo"}:  # of a LAN that the topology no longer has
             netlink.link("del", index=index[name])
         for lan in lans:
             if lan.bridge not in index:
@@ -211,7 +220,7 @@ def _bridges(lab: str, lans: list[LinkPlan]) -> None:
                     br_forward_delay=0,
                     br_mcast_snooping=0,
                 )
-                index[lan.bridge] = netlink.link_lookup(ifname=lan.bridge)[0]
+                index[lan.bridge] = socket.if_nametoindex(lan.bridge)
             netlink.link("set", index=index[lan.bridge], state="up", mtu=lan.mtu, ifalias=f"testbed {lab} {lan.name}")
             for end in lan.ends:
                 if end.port in index:  # the port of a stopped node is gone with it
@@ -221,7 +230,7 @@ def _bridges(lab: str, lans: list[LinkPlan]) -> None:
 
 def _configure(lab: str, node: NodePlan, attachments: list[tuple[LinkPlan, Attachment]]) -> None:
     with IPRoute() as netlink:
-        index = {str(link.get("ifname")): int(link["index"]) for link in netlink.get_links()}
+        index = _indices()
         netlink.link("set", index=index["lo"], state="up")
         for address in node.loopbacks:
             _add_address(netlink, index["lo"], address)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["HOOKS", "build_plan"]
 
 HOOKS = "/etc/testbed/hooks"
+DAEMONS = "/etc/testbed/daemons"  # read by images/bin/start
 LOGS = "/var/log/testbed"
 
 # What each role's programs were measured to need, and nothing else.
@@ -62,6 +63,8 @@ def _refuse_what_the_dataplane_cannot(devices: Mapping[str, Device], dataplane: 
 
 def _node(device: Device, dataplane: DataPlane, hosts: Mapping[str, str]) -> NodePlan:
     files = {path: NodeFile(file.content, file.mode) for path, file in render_files(device, dataplane).items()}
+    daemons = tuple(_daemons(device))
+    files |= {f"{DAEMONS}/{daemon.name}": NodeFile("\n".join((*daemon.argv, "")).encode()) for daemon in daemons}
     files |= {f"{HOOKS}/{name}": NodeFile(script, 0o755) for name, script in device.hooks.items()}
     needs_tun = device.runs_ike and dataplane == "userspace"
     return NodePlan(
@@ -75,7 +78,7 @@ def _node(device: Device, dataplane: DataPlane, hosts: Mapping[str, str]) -> Nod
         files=files,
         loopbacks=device.loopbacks,
         routes=tuple((route.destination, route.gateway) for route in device.routes),
-        daemons=tuple(_daemons(device)),
+        daemons=daemons,
         hooks=tuple(device.hooks),
     )
 

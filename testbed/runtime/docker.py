@@ -47,23 +47,27 @@ class DockerRuntime:
 
     def __init__(self) -> None:
         self._local = threading.local()
+        self._idle: list[docker.APIClient] = []
         self._version = "auto"  # asked of the engine once, and then known to the clients of all threads
 
     @property
     def api(self) -> docker.APIClient:
-        """The calling thread's own client: docker-py's are not safe to share."""
-        client = getattr(self._local, "client", None)
-        if client is None:
-            try:
-                client = docker.APIClient(**docker.utils.kwargs_from_env(), version=self._version, timeout=120)
-            except docker.errors.DockerException as failure:
-                raise PrerequisiteError(
-                    "the Docker engine does not answer",
-                    seen=_reason(failure),
-                    hint="`testbed doctor` says what is missing",
-                ) from failure
-            self._local.client = client
-            self._version = str(client.api_version)
+        """The calling thread's own client: docker-py's are not safe to share. When the thread ends, another gets it."""
+        lease: _Lease | None = getattr(self._local, "lease", None)
+        if lease is None:
+            lease = self._local.lease = _Lease(self._idle, self._connect)
+        return lease.client
+
+    def _connect(self) -> docker.APIClient:
+        try:
+            client = docker.APIClient(**docker.utils.kwargs_from_env(), version=self._version, timeout=120)
+        except docker.errors.DockerException as failure:
+            raise PrerequisiteError(
+                "the Docker engine does not answer",
+                seen=_reason(failure),
+                hint="`testbed doctor` says what is missing",
+            ) from failure
+        self._version = str(client.api_version)
         return client
 
     def prepare(self, images: Sequence[str], report: Callable[[str], None]) -> dict[str, str]:
@@ -147,12 +151,6 @@ class DockerRuntime:
             code = self.api.exec_inspect(created)["ExitCode"]
         return Completed(int(code if code is not None else -1), stdout or b"", stderr or b"")
 
-    def spawn(self, node: NodeState, argv: Sequence[str], environment: Mapping[str, str]) -> _Spawned:
-        with _translated(f"cannot start {argv[0]}", node.name):
-            created = self._exec(node, argv, environment)
-            self.api.exec_start(created, detach=True)
-        return _Spawned(self, created)
-
     def last_words(self, node: NodeState) -> str:
         return self._last_words(node.reference)
 
@@ -200,17 +198,19 @@ class DockerRuntime:
         return "no log"
 
 
-class _Spawned:
-    def __init__(self, runtime: DockerRuntime, reference: str) -> None:
-        self._runtime = runtime
-        self._reference = reference
+class _Lease:
+    """A client for as long as a thread lives: it goes back to the idle ones with the thread's own storage."""
 
-    def exit_code(self) -> int | None:
-        with _translated("cannot ask for the state of a command"):
-            found = self._runtime.api.exec_inspect(self._reference)
-        if found["Running"] or found["ExitCode"] is None:
-            return None
-        return int(found["ExitCode"])
+    def __init__(self, idle: list[docker.APIClient], connect: Callable[[], docker.APIClient]) -> None:
+        self._idle = idle
+        try:
+            self.client = idle.pop()
+        except IndexError:
+            self.client = connect()
+
+    def __del__(self) -> None:
+        if hasattr(self, "client"):
+            self._idle.append(self.client)
 
 
 def _container_name(identity: Identity) -> str:

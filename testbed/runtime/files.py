@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from testbed.plan import NodeFile
 
-__all__ = ["place_files", "read_log"]
+__all__ = ["place_files", "read_log", "read_sign"]
 
 
 def place_files(directory: Path, files: Mapping[str, NodeFile]) -> dict[str, dict[str, str]]:
@@ -49,11 +49,21 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 
 
 def read_log(directory: Path, name: str, *, tail: int | None = None) -> str:
-    """A log of a node, or its last lines. A node may have put anything there, so no link is followed."""
+    """A log of a node, or its last lines; empty if there is none."""
+    text = _read(directory / "log" / name)
+    return text if tail is None else "\n".join(text.splitlines()[-tail:])
+
+
+def read_sign(directory: Path, name: str) -> str:
+    """What a node has left in its run directory under a name; empty if nothing yet."""
+    return _read(directory / "run" / name).strip()
+
+
+def _read(path: Path) -> str:
+    """A file that a node may have put anything in place of: no link is followed, nothing is waited for."""
     try:
-        handle = os.open(directory / "log" / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return ""
     with os.fdopen(handle, "rb") as file:
-        text = file.read().decode(errors="replace")
-    return text if tail is None else "\n".join(text.splitlines()[-tail:])
+        return file.read().decode(errors="replace")

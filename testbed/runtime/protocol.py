@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from testbed.deadline import Deadline
     from testbed.plan import NodePlan
 
-__all__ = ["Completed", "Identity", "NodeState", "Process", "Runtime"]
+__all__ = ["Completed", "Identity", "NodeState", "Runtime"]
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,6 @@ class Completed:
         return self.stdout.decode(errors="replace")
 
 
-class Process(Protocol):
-    """A command that was started and is not waited for."""
-
-    def exit_code(self) -> int | None:
-        """None while it runs."""
-
-
 class Runtime(Protocol):
     """What a lab needs of whatever runs its nodes. All methods may be called from several threads at once."""
 
@@ -99,9 +92,6 @@ class Runtime(Protocol):
         environment: Mapping[str, str] | None = None,
     ) -> Completed:
         """Run a command in a node as root and wait for its end. A non-zero exit code is no error here."""
-
-    def spawn(self, node: NodeState, argv: Sequence[str], environment: Mapping[str, str]) -> Process:
-        """Start a command in a node and do not wait."""
 
     def last_words(self, node: NodeState) -> str:
         """The last lines that a node's first process wrote."""

@@ -118,10 +118,12 @@ def memory_per_node(folder: Path) -> dict[str, float]:
 def orchestrator_memory(folder: Path) -> float:
     """The largest resident size, in megabytes, of the process that brings the lab up and checks it."""
     code = (
-        "import resource, sys; from testbed.cli import main\n"
+        "import sys; from testbed.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
+        # Not ru_maxrss: a child inherits it from the process that forked it.
+        "lines = open('/proc/self/status').read().splitlines()\n"
+        "print(next(line.split()[1] for line in lines if line.startswith('VmHWM')), file=sys.stderr)"
     )
     name = f"bench-{uuid.uuid4().hex[:8]}"
     argv = [sys.executable, "-c", code, "up", str(folder), "--name", name]
