@@ -16,8 +16,8 @@ import vici
 import vici.exception
 
 from testbed.daemons.sa import IkeSa, plain
-from testbed.errors import DaemonError, NegotiationError
-from testbed.runtime.files import read_log, read_sign
+from testbed.errors import DaemonError, DeadlineExceeded, NegotiationError
+from testbed.runtime.files import is_full, read_log, read_sign
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -58,9 +58,14 @@ def vici_socket(node: NodeState) -> Path:
 def check_loaded(node: NodeState, deadline: Deadline) -> None:
     """Raise DaemonError if charon could not load all of its swanctl.conf when it started."""
     directory = node.identity.directory
-    status = deadline.until(
-        lambda: read_sign(directory, "swanctl.status"), f"{node.name}: swanctl has not loaded the connections"
-    )
+    try:
+        status = deadline.until(lambda: read_sign(directory, "swanctl.status"), "the connections")
+    except DeadlineExceeded as failure:
+        raise DeadlineExceeded(
+            f"swanctl has not loaded the connections after {deadline.seconds:g} s",
+            node=node.name,
+            seen="No space left on device" if is_full(directory) else read_log(directory, "swanctl.out", tail=4),
+        ) from failure
     if status != "0":
         lines = read_log(directory, "swanctl.out").splitlines()
         told = [line.strip() for line in lines if "fail" in line or "error" in line] or lines[-4:]

@@ -7,6 +7,7 @@ node's daemons) and `log/`. Only root may enter it.
 from __future__ import annotations
 
 import os
+import shutil
 from typing import TYPE_CHECKING
 
 from testbed.errors import RuntimeFailure
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from testbed.plan import NodeFile
 
-__all__ = ["place_files", "read_log", "read_sign"]
+__all__ = ["is_full", "place_files", "read_log", "read_sign"]
 
 
 def place_files(directory: Path, files: Mapping[str, NodeFile]) -> dict[str, dict[str, str]]:
@@ -57,6 +58,11 @@ def read_log(directory: Path, name: str, *, tail: int | None = None) -> str:
 def read_sign(directory: Path, name: str) -> str:
     """What a node has left in its run directory under a name; empty if nothing yet."""
     return _read(directory / "run" / name).strip()
+
+
+def is_full(directory: Path) -> bool:
+    """Whether not even a small file can be written where a node's files are."""
+    return shutil.disk_usage(directory).free < 4096
 
 
 def _read(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import shutil
 import subprocess
@@ -404,22 +405,50 @@ def small_state(tmp_path: Path) -> Iterator[Path]:
     """A state folder on a file system with room for next to nothing."""
     place = tmp_path / "small"
     place.mkdir()
-    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=40", "tmpfs", str(place)], check=True)
+    subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=300", "tmpfs", str(place)], check=True)
     yield place
     subprocess.run(["/bin/umount", "--lazy", str(place)], check=True)
 
 
+def fill(place: Path, leave: int = 0) -> None:
+    """Write until nothing more goes in, then give back so many pages."""
+    with contextlib.suppress(OSError), (place / "ballast").open("wb", buffering=0) as ballast:
+        while ballast.write(bytes(4096)):
+            pass
+    with (place / "ballast").open("r+b") as ballast:
+        ballast.truncate((place / "ballast").stat().st_size - 4096 * leave)
+
+
+@pytest.mark.parametrize("pages", [0, 4, 8, 12])
 def test_a_full_disk_leaves_nothing(
-    pair: Path, lab_name: str, small_state: Path, monkeypatch: pytest.MonkeyPatch
+    pair: Path, lab_name: str, small_state: Path, pages: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """However much is left, up to what a lab needs: it fails where the disk is full, and says so."""
     monkeypatch.setenv("TESTBED_STATE", str(small_state / "state"))
     before = Machine.now(lab_name)
-    (small_state / "ballast").write_bytes(bytes(56 * 1024))
+    fill(small_state, leave=pages)
     with pytest.raises((RuntimeFailure, LabErrors)) as caught:
         Lab.from_folder(pair, name=lab_name).up()
     assert "No space left" in str(caught.value)
     assert Machine.now(lab_name).difference(before) == {}
-    (small_state / "ballast").unlink()
+
+
+def test_down_works_on_a_full_disk(
+    pair: Path, lab_name: str, small_state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TESTBED_STATE", str(small_state / "state"))
+    before = Machine.now(lab_name)
+    Lab.from_folder(pair, name=lab_name).up(verify=False)
+    fill(small_state)
+    assert take_down(lab_name, DockerRuntime(), EventStream()) is True
+    assert Machine.now(lab_name).difference(before) == {}
+
+
+def test_the_second_up_builds_nothing(pair: Path, lab_name: str) -> None:
+    Lab.from_folder(pair, name=lab_name).up(verify=False)
+    steps: list[Event] = []
+    Lab.from_folder(pair, name=lab_name, events=EventStream([steps.append])).up(verify=False)
+    assert not [step for step in steps if step.phase == "images"]
 
 
 def test_a_link_that_cannot_be_made_undoes_the_lab(pair: Path, lab_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
