@@ -425,6 +425,7 @@ def test_a_full_disk_leaves_nothing(
 ) -> None:
     """However much is left, up to what a lab needs: it fails where the disk is full, and says so."""
     monkeypatch.setenv("TESTBED_STATE", str(small_state / "state"))
+    monkeypatch.setattr("testbed.lab.converge.DAEMON_TIMEOUT_S", 5.0)
     before = Machine.now(lab_name)
     fill(small_state, leave=pages)
     with pytest.raises((RuntimeFailure, LabErrors)) as caught:
