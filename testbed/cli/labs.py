@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -91,10 +93,13 @@ def up(
 def _say_how_it_ended(name: str, held: list[bool]) -> None:
     failed = held.count(False)
     if failed:
-        output.console.print(f"[bold red]{failed} of {len(held)} checks failed.[/] The lab is still up: {name}")
+        told = f"[bold red]{failed} of {len(held)} checks failed.[/] The lab is still up: {name}"
+        output.console.print(told, soft_wrap=True)
     else:
         output.console.print(f"[bold green]All {len(held)} checks hold.[/] The lab is up: {name}")
-    output.console.print(f"[dim]testbed shell {name} NODE · testbed sas {name} · testbed down {name}[/]")
+    me = "testbed" if shutil.which("testbed") else sys.argv[0]
+    hint = " · ".join(f"{me} {command}" for command in (f"shell {name} NODE", f"sas {name}", f"down {name}"))
+    output.console.print(f"[dim]{output.escape(hint)}[/]", soft_wrap=True)
 
 
 def _print_plan(plan: dict[str, Any], *, as_json: bool) -> None:
