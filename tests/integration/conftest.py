@@ -47,6 +47,7 @@ name: pair
 parameters:
   start: {default: manual}
   ike: {choices: [1, 2], default: 2}
+  aggressive: {default: false}
   psk: {secret: true, default: pair-key-in-the-file}
 nodes:
   one: {role: router, loopbacks: {lo0: [10.1.0.1/32]}, routes: [{to: default, via: two}]}
@@ -56,6 +57,7 @@ links:
 ipsec:
   tunnel:
     version: ${ike}
+    aggressive: ${aggressive}
     start: ${start}
     authentication: {secret: "${psk}"}
     peers:

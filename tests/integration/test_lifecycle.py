@@ -28,6 +28,7 @@ from testbed.events import Event, EventStream, StepFinished
 from testbed.lab import Lab, running_labs, take_down
 from testbed.lab.state import StateFolder
 from testbed.network.links import Wiring
+from testbed.network.packet import dissect
 from testbed.render.escape import strongswan_secret
 from testbed.runtime import DockerRuntime
 from testbed.testing import assert_reachable, assert_tunnel
@@ -175,6 +176,16 @@ def test_a_tunnel_that_comes_up_on_traffic(pair: Path, lab_name: str) -> None:
         result = lab.node("one").ping("10.2.0.1", count=5, interval_s=0.5, source="lo0")
         assert result.received == 4, "the first packet is lost while IKE negotiates, as on IOS"
         assert_tunnel(lab.node("one"), lab.node("two"))
+
+
+def test_aggressive_mode_takes_three_packets(pair: Path, lab_name: str) -> None:
+    settings: dict[str, str | int | bool] = {"ike": 1, "aggressive": True}
+    with Lab.from_folder(pair, name=lab_name, settings=settings).up(verify=False) as lab:
+        with lab.link("wire").capture() as wire:
+            lab.node("one").charon.initiate(child="tunnel", deadline=Deadline(20.0))
+            assert_reachable(lab.node("one"), "10.2.0.1", source="lo0")
+        ike = [packet.detail for packet in map(dissect, (frame.data for frame in wire.frames)) if packet.kind == "ike"]
+        assert ike == ["IKEv1 aggressive mode"] * 3 + ["IKEv1 quick mode"] * 3
 
 
 def test_a_tunnel_that_comes_up_at_once(pair: Path, lab_name: str) -> None:

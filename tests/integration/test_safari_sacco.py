@@ -10,6 +10,7 @@ import pytest
 
 from testbed.deadline import Deadline
 from testbed.lab import Lab
+from testbed.network.capture import Frame
 from testbed.network.namespace import run_in_namespace
 from testbed.network.packet import dissect
 from testbed.testing import assert_encrypted, assert_reachable, assert_tunnel, assert_unreachable
@@ -42,6 +43,21 @@ def test_esp_is_a_protocol_of_its_own(lab: Lab) -> None:
     assert esp
     assert all("UDP" not in packet.detail for packet in esp)
     assert {str(packet.source) for packet in esp} == {"203.0.113.2", "198.51.100.2"}
+
+
+def exchanges(frames: list[Frame]) -> list[str]:
+    """What each IKE packet belongs to, in the order on the wire."""
+    return [packet.detail for packet in map(dissect, (frame.data for frame in frames)) if packet.kind == "ike"]
+
+
+@DEFAULT
+def test_it_is_main_mode_with_six_packets_and_quick_mode_with_three(lab: Lab) -> None:
+    charon = lab.node("kisii").charon
+    charon.terminate(ike="kisii-kisumu", deadline=Deadline(10.0))
+    with lab.link("wan-kisii").capture() as wire:
+        charon.initiate(child="kisii-kisumu", deadline=Deadline(20.0))
+        assert_reachable(lab.node("pc-kisii"), "pc-kisumu")
+    assert exchanges(wire.frames) == ["IKEv1 main mode"] * 6 + ["IKEv1 quick mode"] * 3
 
 
 @DEFAULT
