@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+ROOMS = testbed.lab testbed.testing testbed.pytest_plugin testbed.daemons testbed.network testbed.verify testbed.topology \
+	testbed.device testbed.render testbed.plan testbed.runtime testbed.graph testbed.events testbed.deadline testbed.errors
 
 .DEFAULT_GOAL := help
 .PHONY: help lab-up lab-down test test-unit test-vm bench lint format docs clean
@@ -37,7 +39,7 @@ format: $(READY) ## Mend style
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 docs: $(READY) ## Build the API reference into docs/_build
-	@$(BIN)/pip install --quiet -e '.[docs]' && $(BIN)/pdoc --output-directory docs/_build testbed
+	@$(BIN)/pip install --quiet -e '.[docs]' && $(BIN)/pdoc --output-directory docs/_build $(ROOMS)
 	@echo "docs/_build/index.html"
 
 clean: ## Remove what `make` made here (not images, not labs)

@@ -135,6 +135,11 @@ class Device:
         return self.role == "router"
 
     @property
+    def has_own_connections(self) -> bool:
+        """Whether connections may be loaded here that the topology does not know."""
+        return any(path.startswith("/etc/swanctl/") and path.endswith(".conf") for path in self.files)
+
+    @property
     def runs_ike(self) -> bool:
         """Whether charon runs here: the node has connections, or a strongSwan configuration of its own."""
         return bool(self.connections) or any(

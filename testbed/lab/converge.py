@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from testbed.daemons.charon import check_loaded
 from testbed.daemons.process import is_running, start_daemons
 from testbed.errors import DaemonError, RuntimeFailure
+from testbed.lab.guard import guard_loaded_connections
 from testbed.lab.parallel import on_each
 from testbed.network.links import Wiring
 from testbed.plan import HOOKS
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from testbed.deadline import Deadline
+    from testbed.device import Device
     from testbed.events import EventStream
     from testbed.lab.state import StateFolder
     from testbed.plan import Plan
@@ -35,6 +37,7 @@ class Convergence:
     def __init__(
         self,
         plan: Plan,
+        devices: Mapping[str, Device],
         runtime: Runtime,
         folder: StateFolder,
         events: EventStream,
@@ -42,6 +45,7 @@ class Convergence:
         deadline: Deadline,
     ) -> None:
         self.plan = plan
+        self.devices = devices
         self.runtime = runtime
         self.folder = folder
         self.events = events
@@ -143,6 +147,8 @@ class Convergence:
             start_daemons(self.runtime, state, plans, deadline, booting=booting)
             if any(plan.name == "charon" for plan in plans):
                 check_loaded(state, deadline)
+                if self.devices[state.name].has_own_connections:
+                    guard_loaded_connections(self.runtime, state, self.devices[state.name])
 
     def after_start(self, names: Iterable[str]) -> None:
         """Run the hook of each node that has not had it since it was last started."""

@@ -126,7 +126,7 @@ class Lab:
             run = uuid.uuid4().hex[:12]
             before = {state.reference for state in self.runtime.nodes(self.name)}
             record = LabRecord(str(self.loaded.folder), self.loaded.settings, self.loaded.variants, plan.dataplane, run)
-            convergence = Convergence(plan, self.runtime, self._folder, self.events, run, deadline)
+            convergence = Convergence(plan, self.devices, self.runtime, self._folder, self.events, run, deadline)
             try:
                 self._folder.save(record)
                 self.events.note("lab", f"{self.name}: {plan.dataplane} data plane")
@@ -244,7 +244,9 @@ class Lab:
             self._repair(timeout_s).daemons([name])
 
     def _repair(self, timeout_s: float) -> Convergence:
-        convergence = Convergence(self.plan, self.runtime, self._folder, self.events, "", Deadline(timeout_s))
+        convergence = Convergence(
+            self.plan, self.devices, self.runtime, self._folder, self.events, "", Deadline(timeout_s)
+        )
         convergence.states = {name: state for name, state in self.states().items() if state.running}
         return convergence
 

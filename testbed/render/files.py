@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from testbed.device import Device
 
-__all__ = ["RenderedFile", "render_files"]
+__all__ = ["RenderedFile", "render_files", "render_guard"]
 
 # All that strongSwan 6.0 needs for the proposals the topology format knows, X.509, revocation, EAP and XAUTH.
 _PLUGINS = (
@@ -63,12 +63,17 @@ def render_files(device: Device, dataplane: Literal["kernel", "userspace"]) -> d
     return files
 
 
+def render_guard(device: Device) -> bytes:
+    """The packet filter of a gateway alone: see nftables.conf.j2."""
+    return _render("nftables.conf.j2", device=device)
+
+
 def _rendered(device: Device, dataplane: str) -> Iterator[tuple[str, RenderedFile]]:
     if device.runs_ike:
         yield _STRONGSWAN, RenderedFile(_strongswan(device, dataplane))
         yield _SWANCTL, RenderedFile(_render("swanctl.conf.j2", device=device), 0o600)
     if device.connections or device.drop_private:
-        yield "/etc/testbed/nftables.conf", RenderedFile(_render("nftables.conf.j2", device=device))
+        yield "/etc/testbed/nftables.conf", RenderedFile(render_guard(device))
     if device.shares:
         yield (
             "/etc/samba/smb.conf",

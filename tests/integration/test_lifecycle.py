@@ -291,6 +291,9 @@ secrets {
     with Lab.from_folder(tmp_path, name=lab_name).up() as lab:
         one = lab.node("one")
         assert set(one.charon.connections()) == {"mine"}
+        rules = one.execute(["nft", "list", "table", "inet", "testbed_guard"], check=True).text
+        assert 'iifname "wan" meta ipsec missing ip saddr 10.2.0.0/24 ip daddr 10.1.0.0/24 counter name' in rules
+        assert 'oifname "wan"' in rules
         assert_tunnel(one, lab.node("two"), version=2)
         assert_reachable(lab.node("two"), "10.1.0.1", source="lo0")
 
