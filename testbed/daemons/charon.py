@@ -17,6 +17,7 @@ import vici.exception
 
 from testbed.daemons.sa import IkeSa, plain
 from testbed.errors import DaemonError, DeadlineExceeded, NegotiationError
+from testbed.network.namespace import run_in_namespace
 from testbed.runtime.files import is_full, read_log, read_sign
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from testbed.deadline import Deadline
     from testbed.runtime import NodeState
 
-__all__ = ["Charon", "CharonEvent", "Version", "check_loaded", "vici_socket"]
+__all__ = ["Charon", "CharonEvent", "Version", "check_loaded", "check_serving", "vici_socket"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,35 @@ def check_loaded(node: NodeState, deadline: Deadline) -> None:
             seen="; ".join(told) or "no word of swanctl",
             hint="mend the file, or what the topology says of the connection, and run `up` again",
         )
+
+
+def check_serving(node: NodeState, *, needs_tun: bool, port: int | None = 500) -> None:
+    """Raise DaemonError if charon answers and is useless all the same: without its TUN device, or its IKE socket.
+
+    `port` is None where a user's own strongswan.conf may have chosen another.
+    """
+    interfaces = run_in_namespace(node.namespace, lambda: [name for _, name in socket.if_nameindex()])
+    if needs_tun and not any(name.startswith("ipsec") for name in interfaces):
+        raise DaemonError(
+            "charon has no TUN device",
+            node=node.name,
+            expected="ipsec0, made by the plugin kernel-libipsec",
+            seen=f"interfaces {', '.join(interfaces)}",
+            hint="keep kernel-libipsec, before kernel-netlink, in charon.load of your strongswan.conf",
+        )
+    if port is not None and not _is_bound(node, port):
+        raise DaemonError(
+            "charon has no IKE socket",
+            node=node.name,
+            expected=f"UDP port {port} bound",
+            seen=read_log(node.identity.directory, "charon.log", tail=4),
+        )
+
+
+def _is_bound(node: NodeState, port: int) -> bool:
+    """Whether any UDP socket of a node's namespace has this port. Source: proc(5), /proc/net/udp."""
+    tables = (Path(f"/proc/{node.pid}/net/{table}").read_text().splitlines()[1:] for table in ("udp", "udp6"))
+    return any(line.split()[1].endswith(f":{port:04X}") for table in tables for line in table)
 
 
 class Charon:

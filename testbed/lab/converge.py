@@ -6,7 +6,7 @@ import hmac
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from testbed.daemons.charon import check_loaded
+from testbed.daemons.charon import check_loaded, check_serving
 from testbed.daemons.process import is_running, start_daemons
 from testbed.errors import DaemonError, RuntimeFailure
 from testbed.lab.guard import guard_loaded_connections
@@ -147,6 +147,9 @@ class Convergence:
             start_daemons(self.runtime, state, plans, deadline, booting=booting)
             if any(plan.name == "charon" for plan in plans):
                 check_loaded(state, deadline)
+                own = "/etc/strongswan.conf" in self.devices[state.name].files
+                needs_tun = self.plan.dataplane == "userspace"
+                check_serving(state, needs_tun=needs_tun, port=None if own else 500)
                 if self.devices[state.name].has_own_connections:
                     guard_loaded_connections(self.runtime, state, self.devices[state.name])
 

@@ -312,6 +312,19 @@ def test_a_broken_raw_file_is_one_clear_error(pair: Path, lab_name: str) -> None
     assert Machine.now(lab_name).difference(before) == {}
 
 
+def test_a_charon_without_its_tun_device_is_not_ready(pair: Path, lab_name: str) -> None:
+    """It answers VICI, and would never carry a packet."""
+    plugins = "random nonce openssl pem pkcs1 x509 pubkey kdf kernel-netlink socket-default vici"
+    (pair / "mine.conf").write_text(f"charon {{\n  load = {plugins}\n}}\n")
+    text = (pair / "topology.yaml").read_text()
+    files = "files: {/etc/strongswan.conf: {source: mine.conf}}"
+    text = text.replace("name: pair", "name: pair\ndataplane: userspace")
+    (pair / "topology.yaml").write_text(text.replace("one: {role: router,", f"one: {{role: router, {files},"))
+    with pytest.raises(DaemonError, match="one: charon has no TUN device") as caught:
+        Lab.from_folder(pair, name=lab_name).up()
+    assert "keep kernel-libipsec" in str(caught.value)
+
+
 def test_hooks_run_in_the_node(pair: Path, lab_name: str) -> None:
     (pair / "start.sh").write_text("#!/bin/sh\nhostname > /tmp/started\nip -o link show wan >> /tmp/started\n")
     (pair / "stop.sh").write_text("#!/bin/sh\necho stopped > /var/log/testbed/stopped\n")
