@@ -135,6 +135,11 @@ class Device:
         return self.role == "router"
 
     @property
+    def initiates_at_once(self) -> bool:
+        """Whether its daemon calls its peers as soon as it starts; charon calls once, and a peer has to be there."""
+        return any(child.start == "start" for connection in self.connections for child in connection.children)
+
+    @property
     def has_own_connections(self) -> bool:
         """Whether connections may be loaded here that the topology does not know."""
         return any(path.startswith("/etc/swanctl/") and path.endswith(".conf") for path in self.files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from testbed.daemons.charon import check_loaded, check_serving
 from testbed.daemons.process import is_running, start_daemons
 from testbed.errors import DaemonError, RuntimeFailure
 from testbed.lab.guard import guard_loaded_connections
-from testbed.lab.parallel import on_each
+from testbed.lab.parallel import collect, on_each
 from testbed.network.links import Wiring
 from testbed.plan import HOOKS
 from testbed.runtime import Identity
@@ -122,13 +123,17 @@ class Convergence:
         with self.events.step("links", f"{len(self.plan.links)} links"):
             wiring.connect(self.plan.links.values(), fresh=self.made)
         starting = set(with_daemons)
-
-        def settle(state: NodeState) -> None:
-            wiring.configure(self.plan.nodes[state.name], self.plan.attachments_of(state.name))
-            if state.name in starting:
-                self._start_daemons(state)
-
-        on_each(running, settle, "configuring nodes")
+        # One after the other, since Python would do no two at once; those with daemons first, which then start beside.
+        order = sorted(running, key=lambda name: not self.plan.nodes[name].daemons)
+        callers = [name for name in order if name in starting and self.devices[name].initiates_at_once]
+        with ThreadPoolExecutor(len(order) or 1, "daemon") as pool:
+            daemons: dict[str, Future[None]] = {}
+            for name in order:
+                wiring.configure(self.plan.nodes[name], self.plan.attachments_of(name))
+                if name in starting and name not in callers and self.plan.nodes[name].daemons:
+                    daemons[name] = pool.submit(self._start_daemons, running[name])
+        collect(daemons, "starting daemons")
+        self.daemons(callers)
         self.after_start(name for name in running if name in starting)
 
     def daemons(self, names: Iterable[str]) -> None:

@@ -9,8 +9,9 @@ from testbed.errors import LabErrors, TestbedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
 
-__all__ = ["on_each"]
+__all__ = ["collect", "on_each"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,6 +33,11 @@ def on_each(items: Mapping[str, Item], work: Callable[[Item], Result], what: str
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+    return collect(futures, what)
+
+
+def collect(futures: Mapping[str, Future[Result]], what: str) -> dict[str, Result]:
+    """The results of work under way, by name, when all of it has ended. Raises as `on_each` does."""
     errors = {name: error for name, future in futures.items() if (error := future.exception())}
     if len(errors) == 1:
         raise next(iter(errors.values()))

@@ -19,7 +19,7 @@ import docker.utils.socket
 import requests.exceptions
 
 from testbed.errors import PrerequisiteError, RuntimeFailure
-from testbed.runtime.files import place_files
+from testbed.runtime.files import place_files, prepare_boot
 from testbed.runtime.images import ImageStore
 from testbed.runtime.protocol import Completed, Identity, NodeState
 
@@ -110,7 +110,7 @@ class DockerRuntime:
         return self._start(node.reference, node.identity)
 
     def _start(self, reference: str, identity: Identity) -> NodeState:
-        (identity.directory / "run" / "booted").unlink(missing_ok=True)
+        prepare_boot(identity.directory)
         with _translated("cannot start the container", identity.node):
             self.api.start(reference)
             state = self._inspect(reference)

@@ -6,6 +6,7 @@ node's daemons) and `log/`. Only root may enter it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -13,18 +14,18 @@ from typing import TYPE_CHECKING
 from testbed.errors import RuntimeFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from testbed.plan import NodeFile
 
-__all__ = ["is_full", "place_files", "read_log", "read_sign"]
+__all__ = ["is_full", "place_files", "prepare_boot", "read_log", "read_sign"]
 
 
 def place_files(directory: Path, files: Mapping[str, NodeFile]) -> dict[str, dict[str, str]]:
     """Write a node's files below its directory; what stood there before is overwritten. Returns Docker's binds."""
     binds: dict[str, dict[str, str]] = {}
-    try:
+    with _written_below(directory):
         for part in ("files", "run", "log"):
             (directory / part).mkdir(mode=0o700, parents=True, exist_ok=True)
         for target, file in files.items():
@@ -32,13 +33,28 @@ def place_files(directory: Path, files: Mapping[str, NodeFile]) -> dict[str, dic
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write(path, file.content, file.mode)
             binds[str(path)] = {"bind": target, "mode": "ro"}
+    return binds
+
+
+def prepare_boot(directory: Path) -> None:
+    """Put in place what a node's first process needs: no sign of an earlier boot, and the FIFO it waits at."""
+    run = directory / "run"
+    with _written_below(directory):
+        for name in ("booted", "wired"):
+            (run / name).unlink(missing_ok=True)
+        os.mkfifo(run / "wired", 0o600)
+
+
+@contextlib.contextmanager
+def _written_below(directory: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as failure:
         raise RuntimeFailure(
             f"cannot write the files of a node below {directory}",
             seen=failure.strerror,
             hint="free some space there, or choose another place with TESTBED_STATE",
         ) from failure
-    return binds
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
