@@ -58,11 +58,17 @@ class Convergence:
 
     def all(self) -> dict[str, NodeState]:
         """Nodes, links and daemons as planned, and the hooks of those nodes that were made."""
+        self.made = set()
         missing = self._prune()
         self.states |= on_each(missing, self._create, "starting nodes")
         self.booted(self.states)
         self.settle(self.states)
         return self.states
+
+    def lost(self) -> list[str]:
+        """Nodes that were there and went away meanwhile: the engine finishes what a killed `down` has told it."""
+        kept = {name: state for name, state in self.states.items() if name not in self.made}
+        return [name for name, state in kept.items() if not Path(f"/proc/{state.pid}").exists()]
 
     def _prune(self) -> dict[str, tuple[str, str]]:
         """Keep the nodes that are as planned and run, and remove all others of this lab.

@@ -130,13 +130,23 @@ class Lab:
             try:
                 self._folder.save(record)
                 self.events.note("lab", f"{self.name}: {plan.dataplane} data plane")
-                states = convergence.all()
-                if verify:
-                    self._verify(states, deadline)
+                while not self._brought_up(convergence, verify=verify):
+                    self.events.note("nodes", f"{', '.join(convergence.lost())} went away meanwhile: beginning again")
             except BaseException:
                 self._undo(before)
                 raise
         return self
+
+    def _brought_up(self, convergence: Convergence, *, verify: bool) -> bool:
+        """Whether all nodes are still there afterwards; what failed because one was not has to be done again."""
+        try:
+            states = convergence.all()
+            if verify:
+                self._verify(states, convergence.deadline)
+        except TestbedError:
+            if not convergence.lost() or convergence.deadline.expired:
+                raise
+        return not convergence.lost() or convergence.deadline.expired
 
     def verify(self, *, timeout_s: float = 120.0) -> list[Verdict]:
         """Check all expectations on the running lab. Tunnels are down for the checks that want them down."""

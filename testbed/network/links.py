@@ -97,7 +97,7 @@ class Wiring:
         handles: dict[str, int] = {}
         try:
             for node, path in self.namespaces.items():
-                handles[node] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                handles[node] = _open_namespace(node, path)
             fabric = named_path(fabric_name(self.lab))
             if fabric.exists():
                 handles[_FABRIC] = os.open(fabric, os.O_RDONLY | os.O_CLOEXEC)
@@ -166,6 +166,13 @@ class Wiring:
         lans = [link for link in links if link.kind == "lan"]
         if lans:
             run_in_namespace(named_path(fabric_name(self.lab)), lambda: _bridges(self.lab, lans))
+
+
+def _open_namespace(node: str, path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as failure:
+        raise NetworkFailure("the node's namespace is gone", node=node, seen=failure.strerror) from failure
 
 
 def _interfaces(path: Path) -> dict[str, str]:

@@ -188,7 +188,8 @@ class DockerRuntime:
             labels.get(DIGEST, ""),
             Path(labels.get(DIRECTORY, "/nonexistent")),
         )
-        running = bool(found["State"]["Running"])
+        # One that is being removed may still run, and has no future.
+        running = bool(found["State"]["Running"]) and found["State"].get("Status") not in ("removing", "dead")
         return NodeState(identity, found["Id"], "running" if running else "stopped", int(found["State"]["Pid"]))
 
     def _last_words(self, reference: str) -> str:

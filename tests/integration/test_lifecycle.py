@@ -30,7 +30,7 @@ from testbed.lab.state import StateFolder
 from testbed.network.links import Wiring
 from testbed.network.packet import dissect
 from testbed.render.escape import strongswan_secret
-from testbed.runtime import DockerRuntime
+from testbed.runtime import DockerRuntime, NodeState
 from testbed.testing import assert_reachable, assert_tunnel
 from tests.integration.machine import Machine
 
@@ -323,6 +323,34 @@ def test_a_charon_without_its_tun_device_is_not_ready(pair: Path, lab_name: str)
     with pytest.raises(DaemonError, match="one: charon has no TUN device") as caught:
         Lab.from_folder(pair, name=lab_name).up()
     assert "keep kernel-libipsec" in str(caught.value)
+
+
+def test_a_node_that_ends_at_once_says_why(pair: Path, lab_name: str) -> None:
+    before = Machine.now(lab_name)
+    (pair / "bad.nft").write_text("table inet nonsense { this is no rule }\n")
+    text = (pair / "topology.yaml").read_text()
+    files = "files: {/etc/testbed/nftables.conf: {source: bad.nft}}"
+    (pair / "topology.yaml").write_text(text.replace("one: {role: router,", f"one: {{role: router, {files},"))
+    with pytest.raises(RuntimeFailure, match=r"one: (the node's first process|the container) ended") as caught:
+        Lab.from_folder(pair, name=lab_name).up()
+    assert "syntax error" in str(caught.value)
+    assert Machine.now(lab_name).difference(before) == {}
+
+
+def test_a_node_that_vanishes_meanwhile_is_made_again(pair: Path, lab_name: str) -> None:
+    """As after a `down` that was killed, whose order the engine still carries out."""
+    runtime = DockerRuntime()
+    Lab.from_folder(pair, name=lab_name).up(verify=False)
+
+    def remove(event: Event) -> None:
+        if isinstance(event, StepFinished) and event.phase == "links" and not removed:
+            removed.append(next(state for state in runtime.nodes(lab_name) if state.name == "two"))
+            runtime.remove(removed[0])
+
+    removed: list[NodeState] = []
+    lab = Lab.from_folder(pair, name=lab_name, events=EventStream([remove])).up()
+    assert removed
+    assert held(lab)
 
 
 def test_hooks_run_in_the_node(pair: Path, lab_name: str) -> None:
