@@ -102,9 +102,6 @@ class Plan:
     links: Mapping[str, LinkPlan]
     tunnels: tuple[TunnelPlan, ...]
 
-    def links_of(self, node: str) -> list[LinkPlan]:
-        return [link for link in self.links.values() if any(end.node == node for end in link.ends)]
-
     def attachments_of(self, node: str) -> list[tuple[LinkPlan, Attachment]]:
         return [(link, end) for link in self.links.values() for end in link.ends if end.node == node]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from testbed.render.escape import nft_string, samba_value, strongswan_secret, strongswan_string
+from testbed.render.escape import nft_address, nft_string, samba_value, strongswan_secret, strongswan_string
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,6 +111,7 @@ def _environment() -> jinja2.Environment:
         "quoted": strongswan_string,
         "secret": strongswan_secret,
         "nft": nft_string,
+        "address": nft_address,
         "samba": samba_value,
         "netbios": lambda name: samba_value(name)[:15],
         # Rekeyed at nine tenths, so that the SA never reaches the lifetime it was given.
