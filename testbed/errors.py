@@ -8,7 +8,8 @@
     ├── RuntimeFailure       the container engine refused or failed
     ├── NetworkFailure       the kernel refused a link, an address or a route
     ├── DaemonError          a daemon did not start, or said no
-    │   └── NegotiationError     IKE did not establish what was asked for
+    │   ├── NegotiationError     IKE did not establish what was asked for
+    │   └── EnrolmentError       a CA was not trusted, or gave no certificate
     ├── LabBusyError         another process holds this lab
     ├── LabNotRunningError   the lab, or the node asked for, is not up
     ├── DeadlineExceeded     also a TimeoutError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DaemonError",
     "DeadlineExceeded",
+    "EnrolmentError",
     "ImageError",
     "LabBusyError",
     "LabErrors",
@@ -127,6 +129,9 @@ class DaemonError(TestbedError): ...
 
 
 class NegotiationError(DaemonError): ...
+
+
+class EnrolmentError(DaemonError): ...
 
 
 class LabBusyError(TestbedError): ...

@@ -13,11 +13,13 @@ from testbed.errors import DaemonError, DeadlineExceeded
 from testbed.runtime.files import read_log, read_sign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from testbed.deadline import Deadline
     from testbed.plan import DaemonPlan
     from testbed.runtime import NodeState, Runtime
+
+    Readiness = Callable[[Deadline], bool]
 
 __all__ = ["daemon_signal", "is_running", "start_daemons"]
 
@@ -34,7 +36,7 @@ def start_daemons(
     """
     run = node.identity.directory / "run"
     with contextlib.ExitStack() as stack:
-        waiting = [(daemon, stack.enter_context(_ready_socket(run, f"{daemon.name}.ready"))) for daemon in daemons]
+        waiting = [(daemon, stack.enter_context(_readiness(node, daemon))) for daemon in daemons]
         for daemon in daemons:
             (run / f"{daemon.name}.exit").unlink(missing_ok=True)
         if booting:
@@ -64,8 +66,8 @@ def _tell_wired(node: NodeState, deadline: Deadline) -> None:
     deadline.until(write, f"{node.name}: the node does not wait for its links", every=0.002)
 
 
-def _await_ready(node: NodeState, daemon: DaemonPlan, ready: socket.socket, deadline: Deadline) -> None:
-    while not _said_ready(ready, deadline):
+def _await_ready(node: NodeState, daemon: DaemonPlan, ready: Readiness, deadline: Deadline) -> None:
+    while not ready(deadline):
         code = read_sign(node.identity.directory, f"{daemon.name}.exit")
         if code:
             raise DaemonError(
@@ -93,6 +95,36 @@ def daemon_signal(runtime: Runtime, node: NodeState, daemon: DaemonPlan, signal:
 
 def _process_name(daemon: DaemonPlan) -> str:
     return daemon.argv[0].rsplit("/", 1)[-1][:15]  # the kernel keeps 15 characters
+
+
+@contextlib.contextmanager
+def _readiness(node: NodeState, daemon: DaemonPlan) -> Iterator[Readiness]:
+    """What tells, after a moment's patience, whether a daemon that is about to be started is ready."""
+    if daemon.ready is not None:
+        yield _new_file(Path(f"/proc/{node.pid}/root{daemon.ready}"))
+        return
+    with _ready_socket(node.identity.directory / "run", f"{daemon.name}.ready") as ready:
+        yield lambda deadline: _said_ready(ready, deadline)
+
+
+def _new_file(path: Path) -> Readiness:
+    """Whether there is a file that was not there before, by its inode and birth."""
+
+    def identity() -> tuple[int, int] | None:
+        with contextlib.suppress(OSError):
+            found = path.lstat()
+            return found.st_ino, found.st_ctime_ns
+        return None
+
+    before = identity()
+
+    def look(deadline: Deadline) -> bool:
+        with contextlib.suppress(DeadlineExceeded):
+            within = deadline.within(_GLANCE_S)
+            return within.until(lambda: identity() not in (None, before), "a file", every=0.002)
+        return False
+
+    return look
 
 
 @contextlib.contextmanager

@@ -12,16 +12,28 @@ from testbed.device.model import (
     ShareContent,
     StaticRoute,
 )
+from testbed.device.services import (
+    CertificateServerConfig,
+    ClockConfig,
+    NtpConfig,
+    NtpServerConfig,
+    TrustpointConfig,
+)
 
 __all__ = [
+    "CertificateServerConfig",
     "ChildConfig",
+    "ClockConfig",
     "ConnectionConfig",
     "Device",
     "IkeEnd",
     "InterfaceConfig",
+    "NtpConfig",
+    "NtpServerConfig",
     "PreSharedKey",
     "RawFile",
     "ShareContent",
     "StaticRoute",
+    "TrustpointConfig",
     "build_devices",
 ]

@@ -7,6 +7,7 @@ import ipaddress
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
+from testbed.device.build_services import build_certificate_server, build_clock, build_ntp, build_trustpoints
 from testbed.device.model import (
     ChildConfig,
     ConnectionConfig,
@@ -19,6 +20,7 @@ from testbed.device.model import (
     StaticRoute,
 )
 from testbed.topology import split_end
+from testbed.topology.names import show_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,6 +77,10 @@ class _Builder:
                 )
                 if script is not None
             },
+            clock=build_clock(node),
+            ntp=build_ntp(self._loaded, name, node),
+            certificate_server=build_certificate_server(self._loaded, name, node),
+            trustpoints=build_trustpoints(self._loaded, name, node),
         )
 
     def _read(self, source: str) -> bytes:
@@ -141,8 +147,9 @@ class _Builder:
             if name in connection.peers:
                 config = self._connection(connection_name, connection, name)
                 connections.append(config)
-                identities = (config.local.identity, config.remote.identity)
-                keys.append(PreSharedKey(connection_name, self._loaded.secrets[connection_name], identities))
+                secret = self._loaded.secrets.get(("ipsec", connection_name, "authentication", "secret"))
+                if secret is not None:
+                    keys.append(PreSharedKey(connection_name, secret, (config.local.identity, config.remote.identity)))
         return tuple(connections), tuple(keys)
 
     def _connection(self, name: str, connection: Connection, local: str) -> ConnectionConfig:
@@ -162,7 +169,18 @@ class _Builder:
             dpd_delay_s=connection.dpd_delay,
             initiator=local == first,
             children=tuple(self._children(name, connection, local, remote)),
+            trustpoint=self._trustpoint(connection, local),
+            revocation_optional=self._revocation_optional(connection, local),
         )
+
+    def _revocation_optional(self, connection: Connection, node: str) -> bool:
+        name = self._trustpoint(connection, node)
+        return name is not None and "none" in self._topology.nodes[node].trustpoints[name].revocation_check
+
+    def _trustpoint(self, connection: Connection, node: str) -> str | None:
+        if connection.authentication.method == "psk":
+            return None
+        return connection.peers[node].trustpoint or next(iter(self._topology.nodes[node].trustpoints))
 
     def _common_version(self, connection: Connection, first: str, second: str) -> int:
         families = [
@@ -175,7 +193,16 @@ class _Builder:
         peer = connection.peers[node]
         addresses = self._addressing.interfaces[node, peer.interface]
         address = next((item.ip for item in addresses if item.version == version), addresses[0].ip)
-        return IkeEnd(address, peer.identity or str(address))
+        return IkeEnd(address, self._identity(connection, node) or str(address))
+
+    def _identity(self, connection: Connection, node: str) -> str | None:
+        """As written; with a certificate a name that it holds."""
+        wanted, name = connection.peers[node].identity, self._trustpoint(connection, node)
+        if name is None or wanted not in (None, "dn"):
+            return wanted
+        trustpoints = build_trustpoints(self._loaded, node, self._topology.nodes[node])
+        trustpoint = next(trustpoint for trustpoint in trustpoints if trustpoint.name == name)
+        return show_name(trustpoint.subject) if wanted == "dn" else trustpoint.fqdn
 
     def _children(self, name: str, connection: Connection, local: str, remote: str) -> Iterator[ChildConfig]:
         """One CHILD SA; in IKEv1 one for each pair of selectors, since Quick Mode carries a single pair (RFC 2409)."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from testbed.device.services import CertificateServerConfig, ClockConfig, NtpConfig, TrustpointConfig
     from testbed.topology.addressing import Address, InterfaceAddress, Prefix
     from testbed.topology.secrets import SecretValue
 
@@ -95,6 +96,8 @@ class ConnectionConfig:
     dpd_delay_s: int | None
     initiator: bool
     children: tuple[ChildConfig, ...]
+    trustpoint: str | None = None  # signatures, by the certificate of this one; a pre-shared key without
+    revocation_optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,10 @@ class Device:
     shares: Mapping[str, ShareContent]
     files: Mapping[str, RawFile]
     hooks: Mapping[str, bytes]
+    clock: ClockConfig | None = None
+    ntp: NtpConfig | None = None
+    certificate_server: CertificateServerConfig | None = None
+    trustpoints: tuple[TrustpointConfig, ...] = ()
 
     @property
     def forwards(self) -> bool:
@@ -147,6 +154,8 @@ class Device:
     @property
     def runs_ike(self) -> bool:
         """Whether charon runs here: the node has connections, or a strongSwan configuration of its own."""
-        return bool(self.connections) or any(
-            path == "/etc/strongswan.conf" or path.startswith("/etc/swanctl/") for path in self.files
+        return (
+            bool(self.connections)
+            or bool(self.trustpoints)
+            or any(path == "/etc/strongswan.conf" or path.startswith("/etc/swanctl/") for path in self.files)
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,12 @@ from testbed.lab.guard import guard_loaded_connections
 from testbed.lab.parallel import collect, on_each
 from testbed.network.links import Wiring
 from testbed.plan import HOOKS
+from testbed.render import NTS_PEERS
 from testbed.runtime import Identity
+from testbed.runtime.files import read_file, replace_content
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from testbed.deadline import Deadline
     from testbed.device import Device
@@ -130,29 +132,36 @@ class Convergence:
             wiring.connect(self.plan.links.values(), fresh=self.made)
         starting = set(with_daemons)
         # One after the other, since Python would do no two at once; those with daemons first, which then start beside.
-        order = sorted(running, key=lambda name: not self.plan.nodes[name].daemons)
+        order = sorted(running, key=self._turn)
         callers = [name for name in order if name in starting and self.devices[name].initiates_at_once]
         with ThreadPoolExecutor(len(order) or 1, "daemon") as pool:
             daemons: dict[str, Future[None]] = {}
             for name in order:
                 wiring.configure(self.plan.nodes[name], self.plan.attachments_of(name))
                 if name in starting and name not in callers and self.plan.nodes[name].daemons:
-                    daemons[name] = pool.submit(self._start_daemons, running[name])
+                    before = [daemons[other] for other in self.plan.nodes[name].starts_after if other in daemons]
+                    daemons[name] = pool.submit(self._start_daemons, running[name], before)
         collect(daemons, "starting daemons")
         self.daemons(callers)
         self.after_start(name for name in running if name in starting)
+
+    def _turn(self, name: str) -> tuple[bool, int]:
+        node = self.plan.nodes[name]
+        return not node.daemons, len(node.starts_after)
 
     def daemons(self, names: Iterable[str]) -> None:
         """Start the daemons of these nodes that do not run."""
         on_each({name: self.states[name] for name in names}, self._start_daemons, "starting daemons")
 
-    def _start_daemons(self, state: NodeState) -> None:
+    def _start_daemons(self, state: NodeState, after: Sequence[Future[None]] = ()) -> None:
+        wait(after)  # whether they went well is told by themselves
         plans, booting = self.plan.nodes[state.name].daemons, state.name in self.made
         if not booting:
             plans = tuple(daemon for daemon in plans if not is_running(self.runtime, state, daemon))
         if not plans:
             return
         deadline = self.deadline.within(DAEMON_TIMEOUT_S)
+        self._introduce(state)
         with self.events.step("daemons", f"{', '.join(plan.name for plan in plans)} ready", state.name):
             (state.identity.directory / "run" / "swanctl.status").unlink(missing_ok=True)
             start_daemons(self.runtime, state, plans, deadline, booting=booting)
@@ -163,6 +172,14 @@ class Convergence:
                 check_serving(state, needs_tun=needs_tun, port=None if own else 500)
                 if self.devices[state.name].has_own_connections:
                     guard_loaded_connections(self.runtime, state, self.devices[state.name])
+
+    def _introduce(self, state: NodeState) -> None:
+        """Give a node the certificates of the time servers that it asks by NTS."""
+        ntp = self.devices[state.name].ntp
+        for name in ntp.nts_peers if ntp else ():
+            if name in self.states:
+                certificate = read_file(self.states[name].identity.directory / "nvram" / "nts.pem")
+                replace_content(state.identity.directory, f"{NTS_PEERS}/{name}.pem", certificate)
 
     def after_start(self, names: Iterable[str]) -> None:
         """Run the hook of each node that has not had it since it was last started."""

@@ -15,6 +15,7 @@ from testbed.lab.converge import HOOKED, Convergence
 from testbed.lab.dataplane import choose_dataplane
 from testbed.lab.node import Link, Node
 from testbed.lab.parallel import on_each
+from testbed.lab.provision import Provision, first_failure
 from testbed.lab.state import LabRecord, StateFolder, state_root, valid_name
 from testbed.network.links import Wiring
 from testbed.plan import build_plan
@@ -24,7 +25,7 @@ from testbed.topology import load_topology
 from testbed.verify import LiveLab, Verifier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -141,8 +142,7 @@ class Lab:
         """Whether all nodes are still there afterwards; what failed because one was not has to be done again."""
         try:
             states = convergence.all()
-            if verify:
-                self._verify(states, convergence.deadline)
+            self._set_up(states, convergence.deadline, verify=verify)
         except TestbedError:
             if not convergence.lost() or convergence.deadline.expired:
                 raise
@@ -153,6 +153,30 @@ class Lab:
         with self._folder.locked():
             self._verify(self.states(), Deadline(timeout_s))
         return self.verdicts
+
+    def _set_up(self, states: Mapping[str, NodeState], deadline: Deadline, *, verify: bool) -> None:
+        """The steps between daemons that run and tunnels that are up; the first one that fails is the last."""
+        live = self._live(states)
+        provision, verifier = Provision(live, self.events, deadline), Verifier(live, self.events, deadline)
+        stages: list[Callable[[], list[Verdict]]] = [
+            *([verifier.without_tunnels] if verify else []),
+            provision.clocks,
+            *([verifier.time] if verify else []),
+            provision.key_pairs,
+            provision.trustpoints,
+            provision.authentication,
+            provision.certificates,
+            *([verifier.certificates, verifier.with_tunnels] if verify else []),
+        ]
+        self.verdicts = []
+        for stage in stages:
+            self.verdicts += stage()
+            failure = first_failure(self.verdicts)
+            if failure is not None and provision.needed:
+                if not verify:
+                    raise failure
+                break
+        self.captures = verifier.captures
 
     def _verify(self, states: Mapping[str, NodeState], deadline: Deadline) -> None:
         verifier = Verifier(self._live(states), self.events, deadline)
@@ -242,7 +266,7 @@ class Lab:
         if not state.running:
             (state.identity.directory / HOOKED).unlink(missing_ok=True)
             with self.events.step("nodes", "started", name):
-                convergence.states[name] = self.runtime.start(state)
+                convergence.states[name] = self.runtime.start(state, self.plan.nodes[name])
             convergence.made.add(name)
             convergence.booted([name])
         convergence.settle([name])

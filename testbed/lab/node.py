@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal as signals
+import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from testbed.daemons.chronyd import move_clock, node_clock
 from testbed.daemons.process import daemon_signal, is_running
 from testbed.daemons.traffic import TrafficMeter
 from testbed.deadline import Deadline
@@ -17,12 +19,15 @@ from testbed.topology import split_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from testbed.daemons.charon import Charon
+    from testbed.daemons.chronyd import Chronyd
     from testbed.network.capture import Frame
     from testbed.network.probe import EchoResult
     from testbed.plan import DaemonPlan
     from testbed.runtime import Completed
+    from testbed.runtime.vclock import ClockReading
     from testbed.verify.live import Address, LiveLab
 
 __all__ = ["Link", "Node"]
@@ -59,6 +64,29 @@ class Node:
     def charon(self) -> Charon:
         """The IKE daemon. Raises DaemonError at the first call if none runs here."""
         return self._live.charon(self.name)
+
+    @property
+    def chronyd(self) -> Chronyd:
+        """The NTP daemon. Raises DaemonError at the first call if none runs here."""
+        return self._live.chronyd(self.name)
+
+    @property
+    def clock(self) -> ClockReading:
+        """Its wall clock at this moment. Raises DaemonError if it has none of its own."""
+        return node_clock(self._state)
+
+    def step_clock(self, seconds: float) -> ClockReading:
+        """Move its clock; NTP, if it speaks it, moves it back."""
+        return move_clock(self._live.runtime, self._state, "step", str(round(seconds * 1e9)))
+
+    def set_clock(self, moment: datetime | None = None) -> ClockReading:
+        """Set its clock to a moment, or to this machine's time."""
+        ns = time.time_ns() if moment is None else round(moment.timestamp() * 1e9)
+        return move_clock(self._live.runtime, self._state, "set", str(ns))
+
+    def drift_clock(self, ppm: float) -> ClockReading:
+        """Let its oscillator run fast (or, negative, slow) by so many parts per million from now on."""
+        return move_clock(self._live.runtime, self._state, "drift", repr(float(ppm)))
 
     def traffic(self) -> TrafficMeter:
         """Counts what the node's CHILD SAs carry, through every rekeying; a context manager."""
@@ -133,7 +161,9 @@ class Node:
 
     def log(self, daemon: str = "charon", *, tail: int | None = None) -> str:
         """The log of a daemon; empty if it has written none."""
-        return read_log(self._state.identity.directory, f"{daemon}.log", tail=tail)
+        plan = next((plan for plan in self._plans() if plan.name == daemon and plan.log), None)
+        name = plan.log.rsplit("/", 1)[-1] if plan and plan.log else f"{daemon}.log"
+        return read_log(self._state.identity.directory, name, tail=tail)
 
     @property
     def daemons(self) -> dict[str, bool]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from testbed.errors import PrerequisiteError
 from testbed.plan.model import Attachment, DaemonPlan, LinkPlan, NodeFile, NodePlan, Plan, TunnelPlan
-from testbed.render import render_files
+from testbed.render import CA_SETTINGS, render_files
 from testbed.topology import split_end
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ __all__ = ["HOOKS", "build_plan"]
 HOOKS = "/etc/testbed/hooks"
 DAEMONS = "/etc/testbed/daemons"  # read by images/bin/start
 LOGS = "/var/log/testbed"
+NVRAM = "/var/lib/testbed"
 
 # What each role's programs were measured to need, and nothing else.
 _CAPABILITIES = {
@@ -70,7 +71,7 @@ def _node(device: Device, dataplane: DataPlane, hosts: Mapping[str, str]) -> Nod
     return NodePlan(
         name=device.name,
         hostname=device.hostname,
-        image=device.image or device.role,
+        image=device.image or ("ca" if device.certificate_server else device.role),
         capabilities=_CAPABILITIES[device.role],
         devices=("/dev/net/tun",) if needs_tun else (),
         sysctls=_sysctls(device),
@@ -80,7 +81,19 @@ def _node(device: Device, dataplane: DataPlane, hosts: Mapping[str, str]) -> Nod
         routes=tuple((route.destination, route.gateway) for route in device.routes),
         daemons=daemons,
         hooks=tuple(device.hooks),
+        clock=device.clock,
+        volumes=dict(_volumes(device)),
+        starts_after=device.ntp.nts_peers if device.ntp else (),
     )
+
+
+def _volumes(device: Device) -> Iterator[tuple[str, str]]:
+    """What of a node outlives its container, as a router's NVRAM does."""
+    if device.certificate_server or device.trustpoints or (device.ntp and device.ntp.nts_names):
+        yield NVRAM, "nvram"
+    if device.trustpoints:
+        for folder in ("private", "x509", "x509ca"):
+            yield f"/etc/swanctl/{folder}", f"nvram-{folder}"
 
 
 def _sysctls(device: Device) -> dict[str, str]:
@@ -102,6 +115,13 @@ def _sysctls(device: Device) -> dict[str, str]:
 
 
 def _daemons(device: Device) -> Iterator[DaemonPlan]:
+    if device.ntp is not None:
+        log, ready = f"{LOGS}/chronyd.out", "/run/chrony/chronyd.sock"
+        yield DaemonPlan("chronyd", ("/usr/lib/testbed/chronyd",), log, ready)
+    if device.certificate_server is not None:
+        yield DaemonPlan("testbed-ca", ("/usr/lib/testbed/testbed-ca", CA_SETTINGS), f"{LOGS}/testbed-ca.out")
+    if device.trustpoints:
+        yield DaemonPlan("enrold", ("/usr/lib/testbed/enrold",), f"{LOGS}/enrold.out", "/run/enrold.ready")
     if device.runs_ike:
         yield DaemonPlan("charon", ("/usr/sbin/charon-systemd",), f"{LOGS}/charon.log")
     if device.shares:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from testbed.device import ClockConfig
     from testbed.topology.addressing import Address, InterfaceAddress, Prefix
 
 __all__ = ["Attachment", "DaemonPlan", "DataPlane", "LinkPlan", "NodeFile", "NodePlan", "Plan", "TunnelPlan"]
@@ -27,11 +28,14 @@ class NodeFile:
 
 @dataclass(frozen=True)
 class DaemonPlan:
-    """A daemon of a node: started as root, announces itself by sd_notify."""
+    """A daemon of a node: started as root. `ready` is a path of the node that it makes when it is ready; without one
+    it announces itself by sd_notify(3).
+    """
 
     name: str
     argv: tuple[str, ...]
     log: str | None = None
+    ready: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,9 @@ class NodePlan:
     routes: tuple[tuple[Prefix, Address], ...]
     daemons: tuple[DaemonPlan, ...]
     hooks: tuple[str, ...]
+    clock: ClockConfig | None = None
+    volumes: Mapping[str, str] = field(default_factory=dict)  # folders that outlive the node: path in it, name
+    starts_after: tuple[str, ...] = ()  # nodes whose daemons have to be ready before this one's start
 
 
 @dataclass(frozen=True)
@@ -117,6 +124,8 @@ class Plan:
             "hosts": dict(node.hosts),
             "files": {path: [hashlib.sha256(f.content).hexdigest(), f.mode] for path, f in node.files.items()},
             "daemons": [[daemon.name, *daemon.argv] for daemon in node.daemons],
+            "clock": [node.clock.offset_ns, node.clock.at_ns, node.clock.drift_ppm] if node.clock else None,
+            "volumes": dict(node.volumes),
             "loopbacks": [str(address) for address in node.loopbacks],
             "routes": [[str(prefix), str(gateway)] for prefix, gateway in node.routes],
             "links": [
@@ -165,4 +174,13 @@ def _node(plan: Plan, node: NodePlan) -> dict[str, Any]:
         "routes": [{"to": str(prefix), "via": str(gateway)} for prefix, gateway in node.routes],
         "files": {path: {"mode": f"{file.mode:04o}", "bytes": len(file.content)} for path, file in node.files.items()},
         "daemons": [daemon.name for daemon in node.daemons],
+        "clock": _clock(node),
     }
+
+
+def _clock(node: NodePlan) -> dict[str, Any] | None:
+    clock = node.clock
+    if clock is None:
+        return None
+    begin = {"offset_s": clock.offset_ns / 1e9} if clock.at_ns is None else {"at_s": clock.at_ns / 1e9}
+    return {**begin, "drift_ppm": clock.drift_ppm}

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import base64
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-__all__ = ["nft_address", "nft_string", "samba_value", "strongswan_secret", "strongswan_string"]
+__all__ = [
+    "chrony_key",
+    "nft_address",
+    "nft_string",
+    "pki_option",
+    "samba_value",
+    "shell_assignment",
+    "strongswan_secret",
+    "strongswan_string",
+]
 
 _STRONGSWAN = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
@@ -32,6 +42,33 @@ def strongswan_secret(value: bytes) -> str:
     Source: swanctl.conf(5), secrets: a value is text unless it begins with 0x (hex) or 0s (Base64).
     """
     return "0s" + base64.b64encode(value).decode("ascii")
+
+
+def chrony_key(number: int, kind: str, value: bytes) -> str:
+    """A line of chrony.keys(5); the key always in hexadecimal, so that it can be any octets."""
+    octets = bytes.fromhex(value.decode("ascii")) if kind.startswith("aes") else value
+    return f"{number} {kind.upper()} HEX:{octets.hex()}\n"
+
+
+def pki_option(name: str, value: str) -> str:
+    """A line of an options file of strongSwan's `pki`.
+
+    Source: `src/libstrongswan/utils/optionsfrom.c`: a token that begins with a quote ends at the next same quote, and
+    nothing is special within. Raises ValueError for what cannot be written so.
+    """
+    if not value or any(ord(letter) < 0x20 for letter in value):
+        raise ValueError("an option of pki cannot be empty or hold control characters")
+    for quote in ('"', "'"):
+        if quote not in value:
+            return f"--{name} {quote}{value}{quote}\n"
+    if any(letter.isspace() for letter in value) or value[0] in "\"'":
+        raise ValueError("an option of pki cannot hold both kinds of quotes and a space")
+    return f"--{name} {value}\n"
+
+
+def shell_assignment(name: str, value: object) -> str:
+    """`name='value'` for a file that a shell reads."""
+    return f"{name}={shlex.quote(str(value))}\n"
 
 
 def nft_string(value: str) -> str:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import jinja2
 
-from testbed.render.escape import nft_address, nft_string, samba_value, strongswan_secret, strongswan_string
+from testbed.render.certificates import CA_SETTINGS, render_certificate_server, render_trustpoints
+from testbed.render.content import RenderedFile
+from testbed.render.escape import chrony_key, nft_address, nft_string, samba_value, strongswan_secret, strongswan_string
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Literal
 
-    from testbed.device import Device
+    from testbed.device import Device, NtpConfig
 
-__all__ = ["RenderedFile", "render_files", "render_guard"]
+__all__ = ["NTS_PEERS", "RenderedFile", "render_files", "render_guard"]
 
 # All that strongSwan 6.0 needs for the proposals the topology format knows, X.509, revocation, EAP and XAUTH.
 _PLUGINS = (
@@ -41,14 +42,8 @@ _TOOL_PLUGINS = ("random", "openssl", "pem", "pkcs1", "pkcs8", "pkcs12", "x509",
 _STRONGSWAN, _USER_STRONGSWAN = "/etc/strongswan.conf", "/etc/strongswan.user.conf"
 _SWANCTL = "/etc/swanctl/swanctl.conf"
 _LOGS = "/var/log/testbed"
-
-
-@dataclass(frozen=True)
-class RenderedFile:
-    """A file as it will stand in the node. Files that hold a secret have mode 0600."""
-
-    content: bytes = field(repr=False)
-    mode: int = 0o644
+NTS_PEERS = "/etc/testbed/nts"
+CONNECTIONS = "/etc/testbed/connections"  # read by images/bin/load-connections
 
 
 def render_files(device: Device, dataplane: Literal["kernel", "userspace"]) -> dict[str, RenderedFile]:
@@ -72,13 +67,40 @@ def _rendered(device: Device, dataplane: str) -> Iterator[tuple[str, RenderedFil
     if device.runs_ike:
         yield _STRONGSWAN, RenderedFile(_strongswan(device, dataplane))
         yield _SWANCTL, RenderedFile(_render("swanctl.conf.j2", device=device), 0o600)
+    if device.trustpoints:
+        yield from render_trustpoints(device)
+        for connection in device.connections:
+            if connection.trustpoint is not None:
+                path = f"{CONNECTIONS}/{connection.trustpoint}/{connection.name}.conf"
+                yield path, RenderedFile(_render("pubkey.conf.j2", device=device, connection=connection))
+    if device.certificate_server is not None:
+        yield CA_SETTINGS, RenderedFile(render_certificate_server(device.certificate_server), 0o600)
     if device.connections or device.drop_private:
         yield "/etc/testbed/nftables.conf", RenderedFile(render_guard(device))
+    if device.clock is not None:
+        yield "/etc/ld.so.preload", RenderedFile(b"/usr/lib/testbed/vclock.so\n")
+    if device.ntp is not None:
+        yield from _chrony(device, device.ntp)
     if device.shares:
         yield (
             "/etc/samba/smb.conf",
             RenderedFile(_render("smb.conf.j2", device=device, log=f"{_LOGS}/smbd.log")),
         )
+
+
+def _chrony(device: Device, ntp: NtpConfig) -> Iterator[tuple[str, RenderedFile]]:
+    yield "/etc/chrony/chrony.conf", RenderedFile(_render("chrony.conf.j2", device=device, ntp=ntp))
+    if ntp.keys:
+        lines = [chrony_key(key.number, key.type, key.secret.reveal()) for key in ntp.keys]
+        yield "/etc/chrony/chrony.keys", RenderedFile("".join(lines).encode(), 0o600)
+    if ntp.nts_names:
+        # Names and addresses by which clients ask; the key never leaves the node, which makes it when it boots.
+        names = "".join(f"--san {name}\n" for name in ntp.nts_names)
+        text = f"--type ecdsa\n--dn CN={device.name}\n{names}--flag serverAuth\n--lifetime 7300\n--outform pem\n"
+        yield "/etc/testbed/nts-server/certificate", RenderedFile(text.encode())
+        yield "/etc/testbed/nts-server/key", RenderedFile(b"--type ecdsa\n--size 256\n--outform pem\n")
+    for node in ntp.nts_peers:
+        yield f"{NTS_PEERS}/{node}.pem", RenderedFile(b"")  # filled in when that node has made its certificate
 
 
 def _strongswan(device: Device, dataplane: str) -> bytes:
@@ -88,6 +110,7 @@ def _strongswan(device: Device, dataplane: str) -> bytes:
         dataplane=dataplane,
         plugins=[name for name in _PLUGINS if name != "kernel-libipsec" or dataplane == "userspace"],
         tool_plugins=_TOOL_PLUGINS,
+        revocation={way for trustpoint in device.trustpoints for way in trustpoint.revocation},
         aggressive_psk=any(connection.aggressive for connection in device.connections),
         log=f"{_LOGS}/charon.log",
         user_file=_USER_STRONGSWAN if _STRONGSWAN in device.files else None,

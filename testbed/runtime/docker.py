@@ -19,7 +19,7 @@ import docker.utils.socket
 import requests.exceptions
 
 from testbed.errors import PrerequisiteError, RuntimeFailure
-from testbed.runtime.files import place_files, prepare_boot
+from testbed.runtime.files import place_files, place_volumes, prepare_boot
 from testbed.runtime.images import ImageStore
 from testbed.runtime.protocol import Completed, Identity, NodeState
 
@@ -84,6 +84,7 @@ class DockerRuntime:
         binds: dict[str, Mapping[str, str]] = dict(place_files(identity.directory, plan.files))
         binds[str(identity.directory / "run")] = {"bind": _ROOT, "mode": "rw"}
         binds[str(identity.directory / "log")] = {"bind": _LOGS, "mode": "rw"}
+        binds |= place_volumes(identity.directory, plan.volumes)
         host = self.api.create_host_config(
             network_mode="none",
             init=True,
@@ -104,13 +105,13 @@ class DockerRuntime:
                 labels=_labels(identity),
                 host_config=host,
             )
-        return self._start(created["Id"], identity)
+        return self._start(created["Id"], identity, plan)
 
-    def start(self, node: NodeState) -> NodeState:
-        return self._start(node.reference, node.identity)
+    def start(self, node: NodeState, plan: NodePlan) -> NodeState:
+        return self._start(node.reference, node.identity, plan)
 
-    def _start(self, reference: str, identity: Identity) -> NodeState:
-        prepare_boot(identity.directory)
+    def _start(self, reference: str, identity: Identity, plan: NodePlan) -> NodeState:
+        prepare_boot(identity.directory, plan.clock)
         with _translated("cannot start the container", identity.node):
             self.api.start(reference)
             state = self._inspect(reference)

@@ -12,14 +12,25 @@ import shutil
 from typing import TYPE_CHECKING
 
 from testbed.errors import RuntimeFailure
+from testbed.runtime.vclock import CLOCK_FILE, create_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from testbed.device import ClockConfig
     from testbed.plan import NodeFile
 
-__all__ = ["is_full", "place_files", "prepare_boot", "read_log", "read_sign"]
+__all__ = [
+    "is_full",
+    "place_files",
+    "place_volumes",
+    "prepare_boot",
+    "read_file",
+    "read_log",
+    "read_sign",
+    "replace_content",
+]
 
 
 def place_files(directory: Path, files: Mapping[str, NodeFile]) -> dict[str, dict[str, str]]:
@@ -36,13 +47,33 @@ def place_files(directory: Path, files: Mapping[str, NodeFile]) -> dict[str, dic
     return binds
 
 
-def prepare_boot(directory: Path) -> None:
-    """Put in place what a node's first process needs: no sign of an earlier boot, and the FIFO it waits at."""
+def place_volumes(directory: Path, volumes: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Make the folders of a node that outlive its container, where they are not there yet. Returns Docker's binds."""
+    binds: dict[str, dict[str, str]] = {}
+    with _written_below(directory):
+        for target, name in volumes.items():
+            (directory / name).mkdir(mode=0o700, exist_ok=True)
+            binds[str(directory / name)] = {"bind": target, "mode": "rw"}
+    return binds
+
+
+def replace_content(directory: Path, target: str, content: bytes) -> None:
+    """Change what a file that was placed in a node holds; the node sees it at once."""
+    path = directory / "files" / target.lstrip("/")
+    with _written_below(directory), path.open("r+b") as file:
+        file.truncate(0)
+        file.write(content)
+
+
+def prepare_boot(directory: Path, clock: ClockConfig | None = None) -> None:
+    """Put in place what a node's first process needs: no sign of an earlier boot, the FIFO it waits at, its clock."""
     run = directory / "run"
     with _written_below(directory):
         for name in ("booted", "wired"):
             (run / name).unlink(missing_ok=True)
         os.mkfifo(run / "wired", 0o600)
+        if clock is not None:
+            create_clock(run / CLOCK_FILE, clock)
 
 
 @contextlib.contextmanager
@@ -82,10 +113,14 @@ def is_full(directory: Path) -> bool:
 
 
 def _read(path: Path) -> str:
-    """A file that a node may have put anything in place of: no link is followed, nothing is waited for."""
+    return read_file(path).decode(errors="replace")
+
+
+def read_file(path: Path) -> bytes:
+    """A file, empty if there is none. A node may have put anything in its place: no link is followed, nothing waits."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
-        return ""
+        return b""
     with os.fdopen(handle, "rb") as file:
-        return file.read().decode(errors="replace")
+        return file.read()

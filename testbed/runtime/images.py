@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import io
 import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
 from importlib import resources
 from pathlib import Path
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ROLES", "ImageStore", "sources"]
 
-ROLES = ("router", "host", "fileserver")
+ROLES = ("router", "host", "fileserver", "ca")
 SUITE = "trixie"
 REGISTRY_BASE = f"debian:{SUITE}-slim"
 # debian:*-slim leaves out the same, so both bases give the same node.
@@ -47,6 +49,25 @@ def sources() -> Path:
     """The folder `images/`: of the checkout, or the copy in an installed package."""
     checkout = Path(__file__).resolve().parents[2] / "images"
     return checkout if checkout.is_dir() else Path(str(resources.files("testbed") / "_images"))
+
+
+def _context(role: str) -> Iterator[tuple[str, Path]]:
+    """Every file that a role's image is built from, with its name in the build context."""
+    folder = sources()
+    for path in sorted(file for file in folder.rglob("*") if file.is_file()):
+        yield str(path.relative_to(folder)), path
+    if role == "ca":
+        for path in sorted(Path(str(resources.files("testbed") / "pki")).glob("*.py")):
+            yield f"pki/{path.name}", path
+
+
+def _archive(role: str) -> io.BytesIO:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, path in _context(role):
+            archive.add(path, name)
+    buffer.seek(0)
+    return buffer
 
 
 class ImageStore:
@@ -75,9 +96,9 @@ class ImageStore:
 
     def tag(self, role: str) -> str:
         """The name of a role's image: it changes with any file that the image is built from."""
-        folder, digest = sources(), hashlib.sha256()
-        for path in sorted(file for file in folder.rglob("*") if file.is_file()):
-            digest.update(f"{path.relative_to(folder)}\0{path.stat().st_mode & 0o111:o}\0".encode() + path.read_bytes())
+        digest = hashlib.sha256()
+        for name, path in _context(role):
+            digest.update(f"{name}\0{path.stat().st_mode & 0o111:o}\0".encode() + path.read_bytes())
         digest.update(os.environ.get("TESTBED_BASE_IMAGE", SUITE).encode())
         return f"testbed/{role}:{digest.hexdigest()[:12]}"
 
@@ -97,7 +118,9 @@ class ImageStore:
         lines: list[str] = []
         try:
             for entry in self._api.build(
-                path=str(sources()),
+                fileobj=_archive(role),
+                custom_context=True,
+                encoding=None,
                 target=role,
                 tag=tag,
                 buildargs={"BASE": base},

@@ -74,8 +74,8 @@ class Runtime(Protocol):
     def create(self, plan: NodePlan, identity: Identity, image: str) -> NodeState:
         """A new node, running, without any link."""
 
-    def start(self, node: NodeState) -> NodeState:
-        """Start a stopped node; it has no links, whatever it had before."""
+    def start(self, node: NodeState, plan: NodePlan) -> NodeState:
+        """Start a stopped node; it has no links, whatever it had before, and its clock shows what it does at boot."""
 
     def stop(self, node: NodeState, deadline: Deadline) -> None:
         """Stop a node; its links end with it."""

@@ -7,8 +7,10 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from testbed.topology.addressing import split_end
-from testbed.topology.models import MAX_SHARED_FILE, Reachability, SameFile, Tunnel
+from testbed.topology.check_services import check_services
+from testbed.topology.models import Encrypted, Reachability, SameFile, Tunnel
 from testbed.topology.proposals import check_proposal
+from testbed.topology.values import MAX_SHARED_FILE
 from testbed.topology.vocabulary import nearest
 
 if TYPE_CHECKING:
@@ -16,11 +18,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from testbed.topology.addressing import Address, Addressing, InterfaceAddress
-    from testbed.topology.models import Connection, Encrypted, Node, Topology
+    from testbed.topology.models import Connection, Node, Topology
     from testbed.topology.source import Path as DataPath
     from testbed.topology.source import Source
 
-__all__ = ["check", "check_addressed"]
+__all__ = ["Checker", "check", "check_addressed"]
 
 RESERVED_INTERFACES = {"lo", "ipsec0", "all", "default"}
 MAX_NODES = 250
@@ -28,7 +30,7 @@ MAX_NODES = 250
 
 def check(topology: Topology, source: Source, folder: Path) -> None:
     """Add to the problems of `source` whatever in a well-formed topology does not fit together."""
-    checker = _Checker(topology, source, folder)
+    checker = Checker(topology, source, folder)
     checker.parameters()
     checker.links()
     for name, node in topology.nodes.items():
@@ -37,9 +39,12 @@ def check(topology: Topology, source: Source, folder: Path) -> None:
     for name, connection in topology.ipsec.items():
         checker.connection(name, connection)
     checker.expectations()
+    check_services(checker)
 
 
-class _Checker:
+class Checker:
+    """The problems of one topology, and what finding them needs."""
+
     def __init__(self, topology: Topology, source: Source, folder: Path) -> None:
         self.topology = topology
         self.source = source
@@ -264,7 +269,7 @@ class _Checker:
                 self._known((*path, "connection"), "connection", expectation.connection, self.topology.ipsec)
             elif isinstance(expectation, SameFile):
                 self._same_file(path, expectation)
-            else:
+            elif isinstance(expectation, Encrypted):
                 self._encrypted(path, expectation)
 
     def _known(self, path: DataPath, what: str, word: str, known: Iterable[str]) -> None:

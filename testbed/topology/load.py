@@ -15,6 +15,7 @@ from testbed.topology.addressing import Addressing, plan_addresses
 from testbed.topology.check import check, check_addressed
 from testbed.topology.models import Topology
 from testbed.topology.parameters import parameter_values, substitute
+from testbed.topology.placed import check_secret, secret_sources
 from testbed.topology.secrets import SecretValue, resolve_secret
 from testbed.topology.source import Path as DataPath
 from testbed.topology.source import Source, parse
@@ -28,6 +29,7 @@ __all__ = ["LoadedTopology", "load_text", "load_topology"]
 FILE_NAME = "topology.yaml"
 MAX_BYTES = 1024 * 1024
 _ECHO = "does not fit here"
+_UNREAD = b"00" * 16  # stands for a secret of any kind
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class LoadedTopology:
     name: str
     topology: Topology
     addressing: Addressing
-    secrets: Mapping[str, SecretValue] = field(repr=False)
+    secrets: Mapping[DataPath, SecretValue] = field(repr=False)  # by where they stand in the topology
     settings: Mapping[str, str] = field(default_factory=dict)
     variants: tuple[str, ...] = ()
 
@@ -100,7 +102,7 @@ def load_text(
     if with_secrets:
         secrets = _secrets(topology, source, folder, os.environ if environ is None else environ)
     else:
-        secrets = {name: SecretValue(b"not read") for name in topology.ipsec}
+        secrets = {path: SecretValue(_UNREAD) for path, _ in secret_sources(topology)}
     if source.problems:
         raise TopologyError(file, source.problems)
     name = topology.name or _name_of(folder)
@@ -135,13 +137,15 @@ def _without_echoes(problems: list[Problem]) -> list[Problem]:
     return list(merged.values())
 
 
-def _secrets(topology: Topology, source: Source, folder: Path, environ: Mapping[str, str]) -> dict[str, SecretValue]:
-    found: dict[str, SecretValue] = {}
-    for name, connection in topology.ipsec.items():
+def _secrets(
+    topology: Topology, source: Source, folder: Path, environ: Mapping[str, str]
+) -> dict[DataPath, SecretValue]:
+    found: dict[DataPath, SecretValue] = {}
+    for path, value in secret_sources(topology):
         try:
-            found[name] = resolve_secret(connection.authentication.secret, folder, environ)
+            found[path] = resolve_secret(value, folder, environ)
+            check_secret(topology, path, found[path])
         except ValueError as failure:
-            path = ("ipsec", name, "authentication", "secret")
             source.problems.append(source.problem(path, str(failure)))
     return found
 

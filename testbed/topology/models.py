@@ -6,16 +6,18 @@ Everything is checked for its form here; what needs more than one place of the f
 
 from __future__ import annotations
 
-import re
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from testbed.topology.secrets import SecretSource
+from testbed.topology.services import CertificateServer, Clock, Ntp, ServerName, Trustpoint
+from testbed.topology.values import Duration, Identity, Size, list_of_one, text_only
 
 __all__ = [
     "Authentication",
+    "Certified",
     "Connection",
     "Encrypted",
     "Expectation",
@@ -31,6 +33,7 @@ __all__ = [
     "Route",
     "SameFile",
     "SharedFile",
+    "Synchronised",
     "Topology",
     "Tunnel",
     "Variant",
@@ -40,45 +43,12 @@ Address = IPv4Interface | IPv6Interface
 Prefix = IPv4Network | IPv6Network
 Scalar = str | int | bool
 
-_DURATION = re.compile(r"(\d+)\s*(s|m|h|d)?")
-_SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB)?")
-_BYTES = {None: 1, "B": 1, "KiB": 1024, "MiB": 1024 * 1024}
-MAX_SHARED_FILE = 64 * 1024 * 1024
-
-
-def _duration(value: Any) -> Any:
-    if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip())
-        if not match:
-            raise ValueError("is no duration")
-        return int(match[1]) * _SECONDS[match[2]]
-    return value
-
-
-def _size(value: Any) -> Any:
-    if isinstance(value, str):
-        match = _SIZE.fullmatch(value.strip())
-        if not match:
-            raise ValueError("is no size")
-        return int(match[1]) * _BYTES[match[2]]
-    return value
-
 
 def _node_path(value: str) -> str:
     parts = value.split("/")
     if not value.startswith("/") or len(parts) < 3 or any(part in ("", ".", "..") for part in parts[1:]):
         raise ValueError("is no absolute path of a file below a directory")
     return value
-
-
-def _text_only(value: Any) -> Any:
-    # YAML 1.2 makes 10 a number; a name like that is meant as text.
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _list_of_one(value: Any) -> Any:
-    return value if isinstance(value, list) else [value]
 
 
 NodeName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")]
@@ -92,23 +62,8 @@ Endpoint = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+(:[a-zA-Z0-9_-]
 ShareName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,11}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 NodePath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$", max_length=200), AfterValidator(_node_path)]
-Identity = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x20-\x7e]+$")]
-Duration = Annotated[
-    int,
-    BeforeValidator(_duration),
-    Field(ge=1, le=10 * 365 * 86400),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^\d+\s*[smhd]?$"}]}),
-]
-Size = Annotated[
-    int,
-    BeforeValidator(_size),
-    Field(ge=1, le=MAX_SHARED_FILE),
-    WithJsonSchema(
-        {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^\d+\s*(B|KiB|MiB)?$"}]}
-    ),
-]
 Mtu = Annotated[int, Field(ge=576, le=65535)]
-Endpoints = Annotated[list[Endpoint], BeforeValidator(_list_of_one), Field(min_length=1)]
+Endpoints = Annotated[list[Endpoint], BeforeValidator(list_of_one), Field(min_length=1)]
 
 
 class _Model(BaseModel):
@@ -213,6 +168,14 @@ class Node(_Model):
         ),
     ] = {}
     hooks: Hooks = Hooks()
+    clock: Annotated[
+        Clock | None, Field(description="A wall clock of its own. One that is right, if it only speaks NTP.")
+    ] = None
+    ntp: Ntp | None = None
+    certificate_server: CertificateServer | None = None
+    trustpoints: Annotated[
+        dict[ServerName, Trustpoint], Field(description="CAs that a router trusts and enrols with, by name.")
+    ] = {}
 
 
 class Link(_Model):
@@ -234,7 +197,7 @@ class ProtocolOptions(_Model):
 
     proposals: Annotated[
         list[str],
-        BeforeValidator(_list_of_one),
+        BeforeValidator(list_of_one),
         Field(min_length=1, description="strongSwan keywords joined by '-'."),
     ]
     lifetime: Annotated[
@@ -246,10 +209,14 @@ class ProtocolOptions(_Model):
 class Authentication(_Model):
     """How the peers prove who they are."""
 
-    method: Literal["psk"] = "psk"
+    method: Annotated[
+        Literal["psk", "rsa-sig", "ecdsa-sig"],
+        Field(description="A pre-shared key, or signatures by the keys of enrolled certificates."),
+    ] = "psk"
     secret: Annotated[
-        str | SecretSource, Field(description="The pre-shared key: literal text, or where it is.", repr=False)
-    ]
+        str | SecretSource | None,
+        Field(description="The pre-shared key: literal text, or where it is.", repr=False),
+    ] = None
 
 
 class Peer(_Model):
@@ -257,10 +224,19 @@ class Peer(_Model):
 
     interface: Annotated[InterfaceName, Field(description="The interface that faces the peer.")]
     protects: Annotated[
-        list[Annotated[str, BeforeValidator(_text_only)]],
+        list[Annotated[str, BeforeValidator(text_only)]],
         Field(min_length=1, description="Traffic selectors: prefixes, or names of links of this node."),
     ]
-    identity: Annotated[Identity | None, Field(description="IKE identity; the address when left out.")] = None
+    identity: Annotated[
+        Identity | None,
+        Field(
+            description="IKE identity. When left out, the address; with a certificate its FQDN. `dn` is the "
+            "certificate's whole subject."
+        ),
+    ] = None
+    trustpoint: Annotated[
+        ServerName | None, Field(description="Whose certificate it shows; the node's only one when left out.")
+    ] = None
 
 
 class Connection(_Model):
@@ -332,7 +308,28 @@ class Encrypted(_Model):
     control: Annotated[LinkName, Field(description="A link on which the same files are to be seen in clear.")]
 
 
-Expectation = Annotated[Reachability | Tunnel | SameFile | Encrypted, Field(discriminator="expect")]
+class Synchronised(_Model):
+    """The clocks of these nodes are set by NTP, at this stratum, and right to within this much."""
+
+    expect: Literal["synchronised"]
+    nodes: Annotated[list[NodeName], BeforeValidator(list_of_one), Field(min_length=1)]
+    stratum: Annotated[int | None, Field(ge=1, le=15, description="Any when left out.")] = None
+    within_ms: Annotated[float, Field(gt=0, le=60000, description="Milliseconds from the host's clock.")] = 50.0
+
+
+class Certified(_Model):
+    """These nodes have a certificate of the trustpoint's CA: valid now by their own clocks, for the key they hold, with
+    the names configured, and not revoked.
+    """
+
+    expect: Literal["certificate"]
+    nodes: Annotated[list[NodeName], BeforeValidator(list_of_one), Field(min_length=1)]
+    trustpoint: Annotated[ServerName | None, Field(description="All of each node when left out.")] = None
+
+
+Expectation = Annotated[
+    Reachability | Tunnel | SameFile | Encrypted | Synchronised | Certified, Field(discriminator="expect")
+]
 
 
 class Topology(_Model):

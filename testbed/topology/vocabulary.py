@@ -48,6 +48,13 @@ _PATTERNS = {
     r"^[A-Za-z0-9._/-]+$": "an absolute path of letters, digits, '.', '-', '_' and '/'",
     r"^0[0-7]{3}$": "permission bits such as '0600'",
     r"^[\x20-\x7e]+$": "printable ASCII, as VICI wants it",
+    r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,30}[A-Za-z0-9])?$": "letters, digits, '-' and '_', at most 32",
+    r"^[A-Za-z0-9:._-]+$": "a node, node:interface, or an address",
+    r"^/[A-Za-z0-9._/-]+$": "an absolute path of letters, digits, '.', '-', '_' and '/'",
+    r"^[A-Za-z0-9]{1,32}$": "letters and digits, at most 32",
+    r"^[0-9A-Fa-f]{2}([ :]?[0-9A-Fa-f]{2}){15,63}$": "hexadecimal octets, as `openssl x509 -fingerprint` prints them",
+    r"^https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*)?$": "http://ADDRESS/path or https://ADDRESS/path",
+    r"^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*$": "a domain name",
 }
 _NOTHING = object()
 
@@ -87,7 +94,9 @@ def explain(source: Source, data: Any, error: dict[str, Any], secret_paths: froz
         )
     if kind == "union_tag_not_found":
         return source.problem(
-            path, "the key 'expect' is missing", "reachable, unreachable, tunnel, same-file, encrypted"
+            path,
+            "the key 'expect' is missing",
+            "reachable, unreachable, tunnel, same-file, encrypted, synchronised, certificate",
         )
     return source.problem(path, f"{seen} {_complaint(kind, error)}", _expectation(kind, context, error, path))
 
@@ -123,6 +132,8 @@ def _expectation(kind: str, context: dict[str, Any], error: dict[str, Any], path
         return {
             "is no duration": "24h, 30m, 3600s or a number of seconds",
             "is no size": "a number of bytes, 256KiB or 1MiB",
+            "is no offset": "-3y, +90s, 2h or a number of seconds",
+            "is no date": "1993-03-01 or 1993-03-01 12:00:00",
         }.get(str(error["msg"]).removeprefix("Value error, "))
     if kind == "is_instance_of" or "network" in kind:
         return "an IP prefix such as 192.168.10.0/24"

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from testbed.daemons.ca import CertificateAuthority
 from testbed.daemons.charon import Charon, vici_socket
+from testbed.daemons.chronyd import Chronyd
+from testbed.daemons.enrolment import Enrolment
 from testbed.errors import LabNotRunningError
 from testbed.network.links import fabric_name
 from testbed.network.namespace import named_path
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
     from pathlib import Path
 
-    from testbed.device import Device
+    from testbed.device import Device, TrustpointConfig
     from testbed.plan import Plan
     from testbed.runtime import Completed, NodeState, Runtime
     from testbed.topology import LoadedTopology
@@ -60,6 +63,18 @@ class LiveLab:
         own = list(self.loaded.addressing.of_node(node))
         wanted = interface or (own[0][0] if own else "")
         return [address.ip for name, address in own if name == wanted]
+
+    def chronyd(self, node: str) -> Chronyd:
+        """The NTP daemon of a node that has one."""
+        return Chronyd(self.runtime, self.state(node))
+
+    def certificate_authority(self, node: str) -> CertificateAuthority:
+        """The certificate server of a node that has one."""
+        return CertificateAuthority(self.state(node))
+
+    def enrolment(self, node: str, trustpoint: TrustpointConfig) -> Enrolment:
+        """A trustpoint of a router, and how to enrol with it."""
+        return Enrolment(self.runtime, self.state(node), trustpoint)
 
     def source(self, endpoint: str, version: int) -> Address | None:
         """The address that `node:interface` sends from; None for a bare `node`, whose kernel chooses."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 __all__ = ["Phase", "Verdict"]
 
-Phase = Literal["tunnel down", "tunnel up"]
+Phase = Literal["tunnel down", "set-up", "tunnel up"]
 
 
 @dataclass(frozen=True)

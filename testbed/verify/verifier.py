@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from testbed.errors import TestbedError
 from testbed.network.capture import Capture
-from testbed.topology.models import Encrypted, Reachability, SameFile, Tunnel
+from testbed.topology.models import Certified, Encrypted, Reachability, SameFile, Synchronised, Tunnel
 from testbed.verify.checks import check_reachability, check_same_file, check_tunnel, file_content, timed
+from testbed.verify.negotiate import negotiate
+from testbed.verify.services import check_certified, check_synchronised
 from testbed.verify.wire import inspect_frames
 
 if TYPE_CHECKING:
@@ -44,8 +46,24 @@ class Verifier:
 
     def run(self) -> list[Verdict]:
         """A verdict for each expectation and each phase in which it must hold, in the order of checking."""
+        return [*self.without_tunnels(), *self.time(), *self.certificates(), *self.with_tunnels()]
+
+    def without_tunnels(self) -> list[Verdict]:
+        """What must hold as long as the tunnels are down."""
         self.terminate()
-        verdicts = self._reachability("tunnel down", ("any", "down"))
+        return self._reachability("tunnel down", ("any", "down"))
+
+    def time(self) -> list[Verdict]:
+        wanted = [e for e in self._expectations if isinstance(e, Synchronised)]
+        return self._each(wanted, lambda e: check_synchronised(self._live, e))
+
+    def certificates(self) -> list[Verdict]:
+        wanted = [e for e in self._expectations if isinstance(e, Certified)]
+        return self._each(wanted, lambda e: check_certified(self._live, e))
+
+    def with_tunnels(self) -> list[Verdict]:
+        """What must hold while the tunnels are set up, and when they are up."""
+        verdicts: list[Verdict] = []
         with self._watching():
             self.initiate()
             tunnels = [e for e in self._expectations if isinstance(e, Tunnel)]
@@ -72,8 +90,8 @@ class Verifier:
         for tunnel in self._live.plan.tunnels:
             try:
                 with self._events.step("tunnels", f"{tunnel.initiator} - {tunnel.responder}", tunnel.connection):
-                    for child in tunnel.children:
-                        self._live.charon(tunnel.initiator).initiate(child=child, deadline=self._deadline.within(30.0))
+                    deadline = self._deadline.within(30.0)
+                    negotiate(self._live, tunnel.initiator, tunnel.responder, tunnel.children, deadline)
             except TestbedError as failure:
                 self._failures[tunnel.connection] = failure.seen or str(failure)
 

@@ -87,7 +87,7 @@ def test_only_what_is_missing_is_built() -> None:
     engine = Engine(present={REGISTRY_BASE})
     engine.present.add(ImageStore(engine).tag("router"))  # type: ignore[arg-type]
     prepared(engine)
-    assert engine.calls == ["build host on debian:trixie", "build fileserver on debian:trixie"]
+    assert engine.calls == [f"build {role} on debian:trixie" for role in ("host", "fileserver", "ca")]
 
 
 def test_a_named_base_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ ipsec:
       one: {interface: wan, protects: [10.1.0.0/16]}
       two: {interface: wan, protects: [10.2.0.0/16]}
 """
+SECRET = ("ipsec", "tunnel", "authentication", "secret")
 GOOD = TEXT.replace('"$${suffix}-two"', '"two"')
 
 
@@ -81,7 +82,7 @@ def test_an_unknown_variant() -> None:
 
 def test_a_secret_from_the_environment() -> None:
     made = loaded(GOOD, settings={"key": "env:PSK"}, environ={"PSK": "from-env"})
-    assert made.secrets["tunnel"].reveal() == b"from-env"
+    assert made.secrets[SECRET].reveal() == b"from-env"
     assert "from-env" not in repr(made)
     assert "default-key" not in repr(made)
 
@@ -95,4 +96,4 @@ def test_a_secret_in_the_wrong_place_is_not_shown() -> None:
 
 def test_without_secrets_nothing_is_read() -> None:
     made = loaded(GOOD.replace('secret: "${key}"', "secret: {env: NOT_SET}"), with_secrets=False, environ={})
-    assert set(made.secrets) == {"tunnel"}
+    assert set(made.secrets) == {SECRET}

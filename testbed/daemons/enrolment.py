@@ -1,0 +1,179 @@
+"""Enrolling a router with its trustpoints' CAs, by strongSwan's `pki` in the node; see images/bin/enrol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from testbed.daemons.chronyd import show_offset
+from testbed.errors import DaemonError, EnrolmentError
+from testbed.pki.ber import BerError
+from testbed.pki.names import show_name
+from testbed.pki.pem import from_pem
+from testbed.pki.x509 import Certificate, read_certificate
+from testbed.runtime.files import read_file
+from testbed.runtime.vclock import CLOCK_FILE, read_clock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from testbed.device import TrustpointConfig
+    from testbed.runtime import Completed, NodeState, Runtime
+
+__all__ = ["Enrolment", "EnrolmentStatus", "Fingerprints", "describe", "node_time", "validity_error"]
+
+EnrolmentStatus = Literal["granted", "pending"]
+_OTHER_FINGERPRINT, _PENDING, _NOT_VALID = 3, 4, 5
+_NOISE = ("building CRED_CONTAINER", "transaction ID", "plugin '", "going to sleep", "reply status")
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """Of a certificate, hexadecimal in upper case."""
+
+    md5: str
+    sha1: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """One trustpoint of one node."""
+
+    runtime: Runtime = field(repr=False)
+    node: NodeState
+    trustpoint: TrustpointConfig
+
+    # -- the steps, in their order
+
+    def make_key(self) -> None:
+        """A key pair, if there is none yet. It never leaves the node."""
+        self._step("key", "make a key pair")
+
+    def authenticate(self, fingerprint: str | None = None) -> Fingerprints:
+        """Fetch the CA's certificate, and trust it if it has this fingerprint, or the configured one.
+
+        Raises EnrolmentError if it has another, if the CA cannot be reached, or if its certificate is not valid by the
+        node's clock; the last says by how much.
+        """
+        done = self._run("authenticate", fingerprint or "")
+        if done.exit_code == _NOT_VALID:
+            raise self._invalid("the CA's certificate is not valid", self.ca_certificate, done)
+        found = dict(line.split(" ", 1) for line in done.text.splitlines() if " " in line)
+        if done.exit_code == _OTHER_FINGERPRINT:
+            wanted = fingerprint or self.trustpoint.fingerprint
+            raise EnrolmentError(
+                "the CA is another one",
+                node=self.node.name,
+                expected=f"a certificate with the fingerprint {wanted}",
+                seen=", ".join(f"{digest} {value}" for digest, value in found.items()),
+                hint="ask the CA's operator for its fingerprint: `testbed ca LAB info`",
+            )
+        if done.exit_code != 0:
+            raise self._failed("the CA's certificate could not be fetched", done)
+        return Fingerprints(found["md5"], found["sha1"], found["sha256"])
+
+    def request(self) -> EnrolmentStatus:
+        """Ask for a certificate, or what became of a request that waits. Raises EnrolmentError."""
+        return self._asked("request", "the CA gives no certificate")
+
+    def renew(self) -> EnrolmentStatus:
+        """Ask for the next certificate, signed with this one. Raises EnrolmentError."""
+        return self._asked("renew", "the CA renews no certificate")
+
+    def install(self) -> None:
+        """Let the running charon use what there is. Its SAs stay as they are."""
+        self._step("install", "give the certificate to charon")
+
+    # -- what there is
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The router's own certificate; None if it has none."""
+        return _certificate(self.node.identity.directory / "nvram-x509" / f"{self.trustpoint.name}.pem")
+
+    @property
+    def ca_certificate(self) -> Certificate | None:
+        """The CA's certificate, if the CA has been authenticated."""
+        return _certificate(self.node.identity.directory / "nvram-x509ca" / f"{self.trustpoint.name}.pem")
+
+    @property
+    def pending(self) -> bool:
+        """Whether a request waits for an operator."""
+        return (self.node.identity.directory / "nvram" / f"{self.trustpoint.name}.pending").exists()
+
+    def now(self) -> datetime:
+        """The node's own time, by which it judges certificates."""
+        return node_time(self.node)
+
+    # -- how
+
+    def _run(self, step: str, *arguments: str) -> Completed:
+        return self.runtime.execute(self.node, ["/usr/lib/testbed/enrol", step, self.trustpoint.name, *arguments])
+
+    def _step(self, step: str, what: str) -> None:
+        done = self._run(step)
+        if done.exit_code != 0:
+            raise self._failed(f"cannot {what}", done)
+
+    def _asked(self, step: str, what: str) -> EnrolmentStatus:
+        done = self._run(step)
+        if done.exit_code == _PENDING:
+            return "pending"
+        if done.exit_code == _NOT_VALID:
+            path = self.node.identity.directory / "nvram" / f"{self.trustpoint.name}.invalid"
+            raise self._invalid("the certificate issued is not valid", _certificate(path), done)
+        if done.exit_code != 0:
+            raise self._failed(what, done)
+        return "granted"
+
+    def _failed(self, what: str, done: Completed) -> EnrolmentError:
+        told = [line.strip() for line in done.stderr.decode(errors="replace").splitlines() if line.strip()]
+        seen = [line for line in told if not line.startswith(_NOISE)] or told
+        return EnrolmentError(
+            what,
+            node=self.node.name,
+            expected=f"an answer of {self.trustpoint.url}",
+            seen="; ".join(seen[-4:]) or f"exit code {done.exit_code}",
+        )
+
+    def _invalid(self, what: str, certificate: Certificate | None, done: Completed) -> EnrolmentError:
+        if certificate is None or certificate.valid_at(self.now()):
+            return self._failed(what, done)
+        return EnrolmentError(
+            f"{what}: it is {validity_error(certificate, self.now())}",
+            node=self.node.name,
+            expected="a certificate that is valid by the node's own clock",
+            seen=f"{self.now():%Y-%m-%d %H:%M:%S} on that clock",
+            hint=f"`testbed clock LAB {self.node.name}` compares it with this machine's",
+        )
+
+
+def node_time(node: NodeState) -> datetime:
+    """What a node's programs take for the time: that of its own clock, or this machine's."""
+    reading = read_clock(node.identity.directory / "run" / CLOCK_FILE)
+    return datetime.now(UTC) if reading is None else datetime.fromtimestamp(reading.time_ns / 1e9, UTC)
+
+
+def validity_error(certificate: Certificate, now: datetime) -> str:
+    """`not yet valid, by 3.0 years (from …)` or `expired, by 2.0 h (at …)`."""
+    if now < certificate.not_before:
+        by = show_offset((certificate.not_before - now).total_seconds()).lstrip("+")
+        return f"not yet valid, by {by} (from {certificate.not_before:%Y-%m-%d %H:%M:%S})"
+    by = show_offset((now - certificate.not_after).total_seconds()).lstrip("+")
+    return f"expired, by {by} (at {certificate.not_after:%Y-%m-%d %H:%M:%S})"
+
+
+def describe(certificate: Certificate) -> str:
+    return f"serial {certificate.serial:#x}, {show_name(certificate.subject_name)}"
+
+
+def _certificate(path: Path) -> Certificate | None:
+    content = read_file(path)
+    if not content:
+        return None
+    try:
+        return read_certificate(from_pem(content))
+    except BerError as failure:
+        raise DaemonError(f"{path} holds no certificate", seen=str(failure)) from None

@@ -1,0 +1,412 @@
+"""The certificate server: who gets a certificate, and what became of those it gave."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import secrets
+import sqlite3
+import threading
+import time
+from collections import defaultdict, deque
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from testbed.pki import clock
+from testbed.pki.algorithms import LEGACY_DIGESTS, UnknownAlgorithmError
+from testbed.pki.authority import RA_UNIT, Authority, load_authorities, make_authority
+from testbed.pki.ber import BerError
+from testbed.pki.errors import FailInfo, RefusedError
+from testbed.pki.names import attributes
+from testbed.pki.store import IssuedCertificate, PendingRequest, Store
+from testbed.pki.x509 import Certificate, Request, read_certificate, read_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from testbed.pki.settings import Settings
+
+__all__ = ["CertificateServer", "Enrolment", "Outcome"]
+
+log = logging.getLogger("ca")
+_CURRENT = "current"
+_ORGANISATIONAL_UNIT = "2.5.4.11"
+_SUPERSEDED = 4
+_MIN_RSA_BITS, _MAX_RSA_BITS = 1024, 8192
+_FAILURES, _FAILURE_WINDOW_S = 20, 60.0
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """A request as a protocol hands it over. `signer` is a certificate that vouches for it, None if its own key does;
+    `trusted` if the protocol has found out already who is asking.
+    """
+
+    request: Request
+    transaction_id: str
+    signer: Certificate | None
+    kind: str
+    peer: str
+    trusted: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a request. Without a certificate it waits for an operator."""
+
+    certificate: Certificate | None
+    authority: Authority | None = None
+
+
+class CertificateServer:
+    """One CA. It is disabled until the clock is right, and then for good."""
+
+    def __init__(self, settings: Settings, *, now: Callable[[], datetime] = clock.now) -> None:
+        self.settings = settings
+        self.now = now
+        directory = Path(settings.directory)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.store = Store(directory / "ca.db")
+        self._authorities: list[Authority] = []
+        self._crls: dict[int, tuple[bytes, datetime]] = {}
+        self._lock = threading.RLock()
+        self._failures: defaultdict[str, deque[float]] = defaultdict(deque)
+        self.changed = threading.Event()  # set when something was issued, revoked or published
+
+    # -- authorities
+
+    @property
+    def enabled(self) -> bool:
+        return bool(self._authorities)
+
+    def clock_is_right(self) -> bool:
+        return not self.settings.waits_for_clock or clock.is_synchronised()
+
+    def enable(self) -> bool:
+        """Begin to serve, if the clock is right; the first time, with a new key. False as long as it is not."""
+        with self._lock:
+            if not self._authorities and self.clock_is_right():
+                found = load_authorities(self.settings, self.store, self.now())
+                self._authorities = found or [make_authority(self.settings, self.store, self.now())]
+                self.changed.set()
+                log.info("enabled, CA certificate %s", self.current.certificate.fingerprint("sha256"))
+            return self.enabled
+
+    @property
+    def authorities(self) -> list[Authority]:
+        return list(self._authorities)
+
+    @property
+    def current(self) -> Authority:
+        """The authority that issues. Raises RefusedError while the server is disabled."""
+        if not self._authorities:
+            raise RefusedError(FailInfo.BAD_TIME, "the server is disabled: its clock is not synchronised")
+        number = self.store.peek(_CURRENT, self._authorities[0].number)
+        return next(authority for authority in self._authorities if authority.number == number)
+
+    @property
+    def upcoming(self) -> Authority | None:
+        """The authority that will take over, if it was made already."""
+        newest = self._authorities[-1] if self._authorities else None
+        return newest if newest and newest.number > self.current.number else None
+
+    def prepare_rollover(self) -> Authority:
+        """Make the authority that will take over, if there is none yet."""
+        with self._lock:
+            if self.upcoming is None:
+                self._authorities = [*self._authorities, make_authority(self.settings, self.store, self.now())]
+                log.info("rollover certificate %s", self._authorities[-1].certificate.fingerprint("sha256"))
+                self.changed.set()
+            return self._authorities[-1]
+
+    def roll_over(self) -> Authority:
+        """Let the next authority take over now. What the last one issued stays valid, and can still be revoked."""
+        with self._lock:
+            following = self.prepare_rollover()
+            self.store.put(_CURRENT, following.number)
+            self.changed.set()
+            return following
+
+    def housekeeping(self) -> None:
+        """What time brings: the clock that is right at last, the next authority, requests nobody granted."""
+        if not self.enable():
+            return
+        now, settings = self.now(), self.settings
+        ends = self.current.certificate.not_after
+        if settings.auto_rollover_s is not None and now >= ends - timedelta(seconds=settings.auto_rollover_s):
+            self.prepare_rollover()
+            if now >= ends:
+                self.roll_over()
+        self.store.forget_requests(now - timedelta(seconds=settings.request_lifetime_s))
+
+    # -- enrolment
+
+    def read_request(self, data: bytes) -> Request:
+        """A PKCS #10 request that may be granted at all. Raises RefusedError."""
+        try:
+            request = read_request(data)
+            key = request.public_key()
+            attributes(request.subject_name)
+        except BerError as failure:
+            raise RefusedError(FailInfo.BAD_REQUEST, f"PKCS #10: {failure}") from None
+        except InvalidSignature:
+            raise RefusedError(FailInfo.BAD_MESSAGE_CHECK, "PKCS #10: no proof of possession") from None
+        except UnknownAlgorithmError as failure:
+            raise RefusedError(FailInfo.BAD_ALG, f"PKCS #10: {failure}") from None
+        if request.digest in LEGACY_DIGESTS and not self.settings.legacy:
+            raise RefusedError(FailInfo.BAD_ALG, f"PKCS #10: {request.digest}")
+        if isinstance(key, rsa.RSAPublicKey) and not _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
+            raise RefusedError(FailInfo.BAD_REQUEST, f"PKCS #10: a key of {key.key_size} bits")
+        return request
+
+    def enrol(self, enrolment: Enrolment) -> Outcome:
+        """Grant a request, keep it for an operator, or raise RefusedError. The same request has the same answer."""
+        self._check_time()
+        known = self._known(enrolment)
+        if known is not None:
+            return known
+        from_ra = enrolment.signer is not None and self._is_ra(enrolment.signer)
+        if enrolment.signer is not None:
+            self._check_signer(enrolment.signer, enrolment.request, from_ra=from_ra)
+        elif not enrolment.trusted:
+            self._check_challenge(enrolment)
+        granted = self.settings.grant == "auto" or (self.settings.grant == "ra-auto" and from_ra)
+        try:
+            return self._issue(enrolment) if granted else self._keep(enrolment)
+        except sqlite3.IntegrityError:  # the same request came twice at once, and the other one was first
+            known = self._known(enrolment)
+            if known is None:
+                raise
+            return known
+
+    def _check_time(self) -> None:
+        if not self.current.certificate.valid_at(self.now()) or not self.clock_is_right():
+            raise RefusedError(FailInfo.BAD_TIME, "the CA's clock is not right, or its certificate is not valid now")
+
+    def _known(self, enrolment: Enrolment) -> Outcome | None:
+        """What became of the same request before: the same transaction, key and signer."""
+        for row in self.store.requests(transaction_id=enrolment.transaction_id):
+            if row.spki != enrolment.request.spki:
+                raise RefusedError(FailInfo.BAD_REQUEST, "the transaction ID is in use with another key")
+            if row.signer == _signer_name(enrolment.signer):
+                outcome = self._outcome(row)
+                if outcome.certificate is None or outcome.certificate.not_after > self.now():
+                    return outcome
+                self.store.forget_request(row.id)  # of no use to anybody: it may ask again
+        return None
+
+    def _outcome(self, row: PendingRequest) -> Outcome:
+        if row.state == "rejected":
+            raise RefusedError(FailInfo.BAD_REQUEST, f"request {row.id} was rejected")
+        issued = self.store.certificate(row.serial) if row.serial is not None else None
+        if issued is None:
+            return Outcome(None)
+        return Outcome(read_certificate(issued.der), self.authority(issued.authority))
+
+    def authority(self, number: int) -> Authority:
+        return next(authority for authority in self._authorities if authority.number == number)
+
+    def _is_ra(self, signer: Certificate) -> bool:
+        return (_ORGANISATIONAL_UNIT, RA_UNIT) in attributes(signer.subject_name)
+
+    def check_issued(self, certificate: Certificate) -> IssuedCertificate:
+        """A certificate of this CA that may be used now. Raises RefusedError."""
+        issued = self.store.certificate(certificate.serial)
+        if issued is None or issued.der != certificate.der or issued.revoked is not None:
+            raise RefusedError(FailInfo.BAD_CERT_ID, "signed by a certificate that is not one of this CA, or revoked")
+        if not certificate.valid_at(self.now()):
+            raise RefusedError(FailInfo.BAD_TIME, "signed by a certificate that is not valid now")
+        return issued
+
+    def _check_signer(self, signer: Certificate, request: Request, *, from_ra: bool) -> None:
+        self.check_issued(signer)
+        if signer.subject != request.subject and not from_ra:
+            raise RefusedError(FailInfo.BAD_REQUEST, "a renewal for another subject")
+
+    def _check_challenge(self, enrolment: Enrolment) -> None:
+        """The static challenge password; a one-time password is taken when the request is written down."""
+        wanted, given = self.settings.challenge, enrolment.request.challenge
+        if wanted is None and self.settings.one_time_password_s is None:
+            return
+        self._limit(enrolment.peer)
+        right = given is not None and (wanted is None or hmac.compare_digest(given, wanted.encode()))
+        if not right:
+            self._failed(enrolment.peer)
+
+    def _limit(self, peer: str) -> None:
+        failures = self._failures[peer]
+        while failures and failures[0] < time.monotonic() - _FAILURE_WINDOW_S:
+            failures.popleft()
+        if len(failures) >= _FAILURES:
+            raise RefusedError(FailInfo.BAD_REQUEST, f"too many wrong challenge passwords from {peer}")
+
+    def _failed(self, peer: str) -> None:
+        self._failures[peer].append(time.monotonic())
+        raise RefusedError(FailInfo.BAD_REQUEST, "the challenge password")
+
+    def check_password(self, given: str, peer: str) -> bool:
+        """Whether a password (EST's, in HTTP) is the challenge password, or one for this one time."""
+        self._limit(peer)
+        if self.settings.challenge is not None:
+            right = hmac.compare_digest(given.encode(), self.settings.challenge.encode())
+        elif self.settings.one_time_password_s is not None:
+            right = self.store.take_password(_digest(given.encode()), self.now())
+        else:
+            return True
+        if not right:
+            self._failures[peer].append(time.monotonic())
+        return right
+
+    def _take_password(self, enrolment: Enrolment) -> None:
+        if self.settings.one_time_password_s is None or enrolment.trusted or enrolment.signer is not None:
+            return
+        if not self.store.take_password(_digest(enrolment.request.challenge or b""), self.now()):
+            self._failed(enrolment.peer)
+
+    def _check_duplicates(self, enrolment: Enrolment) -> None:
+        """What the policy wants if the subject has a certificate for another key that still lives."""
+        if self.settings.duplicates == "allow" or enrolment.signer is not None:
+            return
+        now = self.now()
+        for other in self.store.certificates(purpose="client", subject=enrolment.request.subject):
+            if other.spki != enrolment.request.spki and other.revoked is None and other.not_after > now:
+                if self.settings.duplicates == "reject":
+                    raise RefusedError(FailInfo.BAD_REQUEST, "the subject has a certificate for another key")
+                self._revoke(other.serial, _SUPERSEDED)
+
+    def _keep(self, enrolment: Enrolment) -> Outcome:
+        with self.store:
+            self._take_password(enrolment)
+            self._add_request(enrolment, "pending")
+        self.changed.set()
+        return Outcome(None)
+
+    def _issue(self, enrolment: Enrolment) -> Outcome:
+        authority, request = self.current, enrolment.request
+        certificate = authority.issue(
+            self.store.next_serial(), request.subject, request.spki, request.names, self.now()
+        )
+        with self.store:
+            self._take_password(enrolment)
+            self._check_duplicates(enrolment)
+            number = self._add_request(enrolment, "granted")
+            self._add_certificate(authority, certificate, number)
+        self.changed.set()
+        return Outcome(certificate, authority)
+
+    def _add_request(self, enrolment: Enrolment, state: str) -> int:
+        request = enrolment.request
+        signer = _signer_name(enrolment.signer)
+        values = (enrolment.transaction_id, request.spki, signer, state, enrolment.kind, request.der, self.now())
+        return self.store.add_request(*values)
+
+    def _add_certificate(self, authority: Authority, made: Certificate, request: int) -> None:
+        self.store.add_certificate(
+            IssuedCertificate(
+                made.serial, authority.number, made.subject, made.spki, made.not_after, made.der, "client", None, 0
+            )
+        )
+        self.store.settle_request(request, "granted", made.serial)
+
+    def poll(self, transaction_id: str, signer: Certificate) -> Outcome:
+        """What became of a request. Raises RefusedError if it is not known, or was rejected, or is somebody else's."""
+        rows = self.store.requests(transaction_id=transaction_id)
+        if not rows:
+            raise RefusedError(FailInfo.BAD_CERT_ID, "no request of that transaction ID")
+        if not any(row.spki == signer.spki or row.signer == str(signer.serial) for row in rows):
+            raise RefusedError(FailInfo.BAD_MESSAGE_CHECK, "asked by somebody else")
+        return self._outcome(rows[0])
+
+    # -- the operator
+
+    def grant(self, number: int) -> Certificate:
+        """Grant a request that waits. Raises RefusedError."""
+        self._check_time()
+        row = self._waiting(number)
+        request = read_request(row.csr)
+        authority = self.current
+        made = authority.issue(self.store.next_serial(), request.subject, request.spki, request.names, self.now())
+        with self.store:
+            self._waiting(number)
+            self._add_certificate(authority, made, number)
+        self.changed.set()
+        return made
+
+    def reject(self, number: int) -> None:
+        with self.store:
+            self._waiting(number)
+            self.store.settle_request(number, "rejected")
+
+    def remove(self, number: int) -> None:
+        """Forget a request that was not granted, so that it may be made again."""
+        if not self.store.remove_request(number):
+            raise RefusedError(FailInfo.BAD_REQUEST, f"there is no request {number} that could be removed")
+
+    def _waiting(self, number: int) -> PendingRequest:
+        row = self.store.request(number)
+        if row is None or row.state != "pending":
+            seen = "there is none" if row is None else f"it was {row.state}"
+            raise RefusedError(FailInfo.BAD_REQUEST, f"no request {number} waits: {seen}")
+        return row
+
+    def revoke(self, serial: int, reason: int = 0) -> None:
+        issued = self.store.certificate(serial)
+        if issued is None or issued.purpose == "ca":
+            raise RefusedError(FailInfo.BAD_CERT_ID, f"no certificate {serial:#x} that could be revoked")
+        if not self._revoke(serial, reason):
+            raise RefusedError(FailInfo.BAD_CERT_ID, f"certificate {serial:#x} is revoked already")
+
+    def _revoke(self, serial: int, reason: int) -> bool:
+        done = self.store.revoke(serial, self.now(), reason)
+        self._crls.clear()
+        self.changed.set()
+        return done
+
+    def unrevoke(self, serial: int) -> None:
+        if not self.store.unrevoke(serial):
+            raise RefusedError(FailInfo.BAD_CERT_ID, f"certificate {serial:#x} is not revoked")
+        self._crls.clear()
+        self.changed.set()
+
+    def new_password(self) -> tuple[str, datetime]:
+        """A password that is good once, and until when. Raises RefusedError where requests need none."""
+        if self.settings.one_time_password_s is None:
+            raise RefusedError(FailInfo.BAD_REQUEST, "the server is not told to use one-time passwords")
+        password = secrets.token_hex(8).upper()
+        expires = self.now() + timedelta(seconds=self.settings.one_time_password_s)
+        self.store.add_password(_digest(password.encode()), expires)
+        return password, expires
+
+    # -- revocation lists
+
+    def crl(self, authority: Authority) -> bytes:
+        """The list as it is now; a new one if something has changed, or the last one is at its end."""
+        with self._lock:
+            now = self.now()
+            known = self._crls.get(authority.number)
+            lifetime = timedelta(seconds=self.settings.crl_lifetime_s)
+            if known is None or not known[1] <= now < known[1] + lifetime * 0.9:
+                revoked = self.store.revoked(authority.number)
+                known = authority.crl(revoked, self.store.counter("crl"), now), now
+                self._crls[authority.number] = known
+            return known[0]
+
+    def publish(self) -> None:
+        """Make new lists, whether anything has changed or not."""
+        self._crls.clear()
+        self.changed.set()
+
+
+def _signer_name(signer: Certificate | None) -> str:
+    return "" if signer is None else str(signer.serial)
+
+
+def _digest(password: bytes) -> bytes:
+    return hashlib.sha256(password).digest()
