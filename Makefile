@@ -8,7 +8,7 @@ ROOMS = testbed.lab testbed.testing testbed.pytest_plugin testbed.daemons testbe
 	testbed.device testbed.render testbed.plan testbed.runtime testbed.graph testbed.events testbed.deadline testbed.errors
 
 .DEFAULT_GOAL := help
-.PHONY: help lab-up lab-down test test-unit test-vm bench lint format docs clean
+.PHONY: help lab-up lab-down test test-unit test-vm fuzz bench lint format docs clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -24,10 +24,13 @@ test: prerequisites $(READY) ## Run the whole suite, real daemons included
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-unit: $(READY) ## Only the tests that need neither root nor an engine
-	@$(BIN)/python -m pytest tests/unit tests/golden $(ARGS)
+	@$(BIN)/python -m pytest tests/unit tests/golden tests/pki $(ARGS)
 
 test-vm: prerequisites $(READY) ## The kernel's own ESP, in a small virtual machine; not part of `make test`
 	@$(BIN)/python -m pytest tests/vm -m vm $(ARGS)
+
+fuzz: $(READY) ## 50,000 mutated messages against the certificate authority: ARGS="--count 1000000 --seed 7"
+	@$(BIN)/python -m tests.pki.fuzz $(ARGS)
 
 bench: prerequisites $(READY) ## Measure, beside a floor in the same run
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -206,7 +206,7 @@ class AdminSocket:
         finally:
             os.umask(before)
         self._server.admin = admin
-        self._thread = threading.Thread(target=self._server.serve_forever, name="admin", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), name="admin", daemon=True)
 
     def start(self) -> None:
         self._thread.start()

@@ -172,9 +172,12 @@ class CertificateServer:
         known = self._known(enrolment)
         if known is not None:
             return known
-        from_ra = enrolment.signer is not None and self._is_ra(enrolment.signer)
+        from_ra = False
         if enrolment.signer is not None:
-            self._check_signer(enrolment.signer, enrolment.request, from_ra=from_ra)
+            self.check_issued(enrolment.signer)  # before anything of it is believed, or even read
+            from_ra = self._is_ra(enrolment.signer)
+            if enrolment.signer.subject != enrolment.request.subject and not from_ra:
+                raise RefusedError(FailInfo.BAD_REQUEST, "a renewal for another subject")
         elif not enrolment.trusted:
             self._check_challenge(enrolment)
         granted = self.settings.grant == "auto" or (self.settings.grant == "ra-auto" and from_ra)
@@ -224,11 +227,6 @@ class CertificateServer:
         if not certificate.valid_at(self.now()):
             raise RefusedError(FailInfo.BAD_TIME, "signed by a certificate that is not valid now")
         return issued
-
-    def _check_signer(self, signer: Certificate, request: Request, *, from_ra: bool) -> None:
-        self.check_issued(signer)
-        if signer.subject != request.subject and not from_ra:
-            raise RefusedError(FailInfo.BAD_REQUEST, "a renewal for another subject")
 
     def _check_challenge(self, enrolment: Enrolment) -> None:
         """The static challenge password; a one-time password is taken when the request is written down."""

@@ -1,0 +1,438 @@
+"""SCEP against the table of what each kind of message must be answered with (facts/scep.md, section 5)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from testbed.pki import ber, cms, der, scep
+from testbed.pki.errors import FailInfo, RefusedError
+from testbed.pki.scep import UnanswerableError
+from testbed.pki.x509 import Certificate, read_certificate
+from tests.pki.client import Client, certificates_in, make_key, make_request, self_signed
+from tests.pki.conftest import Ca
+
+MakeCa = Callable[..., Ca]
+SUCCESS, FAILURE, PENDING = "0", "2", "3"
+
+
+def refused(ca: Ca, client: Client, message: bytes) -> FailInfo:
+    """Why a message is refused; it must be, and nothing may have been issued."""
+    before = ca.server.store.last_serial()
+    answer = ca.ask(client, message)
+    assert answer.status == FAILURE
+    assert answer.certificates == []
+    assert answer.fail_info is not None
+    assert ca.server.store.last_serial() == before
+    return FailInfo(answer.fail_info)
+
+
+def enrolled(ca: Ca, client: Client, challenge: str | None = None) -> Certificate:
+    answer = ca.ask(client, client.enrolment(challenge=challenge))
+    assert answer.status == SUCCESS
+    return answer.certificates[0]
+
+
+def test_an_enrolment(ca: Ca) -> None:
+    client = ca.client()
+    answer = ca.ask(client, client.enrolment("T-1", san=["kisii.lab.test"]))
+    assert answer.status == SUCCESS
+    assert answer.transaction_id == "T-1"
+    assert answer.recipient_nonce == client.nonce
+    assert answer.signer.der == ca.server.current.certificate.der
+    certificate = answer.certificates[0]
+    assert certificate.spki == client.own.spki
+    assert certificate.subject == client.own.subject
+    assert b"kisii.lab.test" in certificate.der
+
+
+@pytest.mark.parametrize("digest", ["sha1", "sha224", "sha256", "sha384", "sha512"])
+@pytest.mark.parametrize("cipher", ["aes128", "aes192", "aes256", "des3"])
+def test_algorithms_are_those_of_the_request(ca: Ca, digest: str, cipher: str) -> None:
+    client = ca.client(digest=digest, cipher=cipher)
+    data = ca.scep.operate(client.enrolment(f"{digest}-{cipher}"), "peer")
+    message = cms.read_signed(data)
+    assert cms.digest_of(message) == digest
+    _, used = cms.decrypt(message.content or b"", client.own, client.key, legacy=False)
+    assert used == cipher
+
+
+@pytest.mark.parametrize(("digest", "cipher"), [("md5", "aes128"), ("sha256", "des"), ("md5", "des")])
+def test_old_algorithms_need_the_legacy_mode(make_ca: MakeCa, digest: str, cipher: str) -> None:
+    strict, legacy = make_ca(), make_ca(legacy=True)
+    client = strict.client(digest=digest, cipher=cipher)
+    if digest == "md5":
+        # The refusal is signed with a digest that is allowed.
+        answer = cms.read_signed(strict.scep.operate(client.enrolment(), "peer"))
+        assert cms.digest_of(answer) == "sha256"
+    assert refused(strict, client, client.enrolment()) is FailInfo.BAD_ALG
+    old = legacy.client(digest=digest, cipher=cipher)
+    assert legacy.ask(old, old.enrolment()).status == SUCCESS
+
+
+def ber_of(element: ber.Element) -> bytes:
+    """Indefinite lengths everywhere, and strings in pieces of 100 octets, as BouncyCastle writes them."""
+    if element.parts is not None:
+        return bytes((element.tag, 0x80)) + b"".join(map(ber_of, element.parts)) + b"\0\0"
+    if element.tag == 0x04 and len(element.content) > 100:
+        pieces = [element.content[at : at + 100] for at in range(0, len(element.content), 100)]
+        return b"\x24\x80" + b"".join(der.octet_string(piece) for piece in pieces) + b"\0\0"
+    return element.der()
+
+
+def test_ber_with_indefinite_lengths_is_taken(ca: Ca) -> None:
+    client = ca.client()
+    message = ber_of(ber.parse(client.enrolment()))
+    assert b"\x24\x80" in message
+    assert ca.ask(client, message).status == SUCCESS
+
+
+def test_encrypted_content_in_pieces_is_taken(ca: Ca) -> None:
+    client = ca.client()
+    envelope = ber.parse(cms.encrypt(make_request(client.key), client.ca, "aes128"))
+    content = envelope[1][0][2]
+    whole = content.children[2].content
+    content.children[2] = ber.Element(0xA0, parts=[ber.Element(0x04, whole[:64]), ber.Element(0x04, whole[64:])])
+    assert ca.ask(client, client.sign(envelope.der(), scep.PKCS_REQ, "T")).status == SUCCESS
+
+
+# -- messages that nobody can be answered for
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"", os.urandom(100), b"\x30\x80" * 10_000, b"\x30\x88" + b"\x7f" * 8, b"GET / HTTP/1.0"],
+    ids=["empty", "random", "nested", "huge", "http"],
+)
+def test_what_is_no_message_is_unanswerable(ca: Ca, message: bytes) -> None:
+    with pytest.raises(UnanswerableError):
+        ca.scep.operate(message, "peer")
+
+
+def test_certificates_are_no_message(ca: Ca) -> None:
+    for message in (ca.server.current.certificate.der, cms.certificates_only([ca.server.current.certificate])):
+        with pytest.raises(UnanswerableError):
+            ca.scep.operate(message, "peer")
+
+
+def test_a_truncated_message(ca: Ca) -> None:
+    whole = ca.client().enrolment()
+    for size in range(0, len(whole), 97):
+        with pytest.raises(UnanswerableError):
+            ca.scep.operate(whole[:size], "peer")
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_not_exactly_one_transaction_id(ca: Ca, count: int) -> None:
+    client = ca.client()
+    attributes = [(scep.MESSAGE_TYPE, der.printable("19")), (scep.SENDER_NONCE, der.octet_string(b"n" * 16))]
+    attributes += [(scep.TRANSACTION_ID, der.printable(f"T{number}")) for number in range(count)]
+    content = cms.encrypt(make_request(client.key), client.ca, "aes128")
+    with pytest.raises(UnanswerableError):
+        ca.scep.operate(cms.signed(content, attributes, client.own, client.key, "sha256"), "peer")
+
+
+# -- messages that are refused with a signed answer
+
+
+def test_a_transaction_id_that_is_too_long(ca: Ca) -> None:
+    client = ca.client()
+    assert refused(ca, client, client.enrolment("x" * 300)) is FailInfo.BAD_REQUEST
+
+
+@pytest.mark.parametrize("nonce", [b"", b"short", b"x" * 100])
+def test_no_usable_nonce(ca: Ca, nonce: bytes) -> None:
+    client = ca.client(nonce=nonce)
+    assert refused(ca, client, client.enrolment()) is FailInfo.BAD_REQUEST
+
+
+@pytest.mark.parametrize("kind", ["", "3", "18", "99", "nonsense"])
+def test_an_unknown_message_type(ca: Ca, kind: str) -> None:
+    client = ca.client()
+    assert refused(ca, client, client.message(kind, make_request(client.key))) is FailInfo.BAD_REQUEST
+
+
+def test_a_broken_signature(ca: Ca) -> None:
+    client = ca.client()
+    message = bytearray(client.enrolment())
+    message[-1] ^= 1
+    assert refused(ca, client, bytes(message)) is FailInfo.BAD_MESSAGE_CHECK
+
+
+def test_another_content_than_was_signed(ca: Ca) -> None:
+    client = ca.client()
+    tree = ber.parse(client.enrolment())
+    content = tree[1][0][2][1][0]
+    content.content = content.content[:-1] + bytes((content.content[-1] ^ 1,))
+    assert refused(ca, client, tree.der()) is FailInfo.BAD_MESSAGE_CHECK
+
+
+def test_a_signer_that_is_not_in_the_message(ca: Ca) -> None:
+    client = ca.client()
+    tree = ber.parse(client.enrolment())
+    tree[1][0].children[3] = ber.Element(0xA0, parts=[ber.parse(self_signed(make_key(1), "other").der)])
+    assert refused(ca, client, tree.der()) is FailInfo.BAD_MESSAGE_CHECK
+
+
+def test_encrypted_to_another_ca(ca: Ca) -> None:
+    client = ca.client()
+    content = cms.encrypt(make_request(client.key), self_signed(make_key(1), "other"), "aes128")
+    assert refused(ca, client, client.sign(content, scep.PKCS_REQ, "T")) is FailInfo.BAD_MESSAGE_CHECK
+
+
+def test_what_does_not_decrypt_is_always_answered_alike(ca: Ca) -> None:
+    client = ca.client()
+    good = ber.parse(cms.encrypt(make_request(client.key), client.ca, "aes128"))
+    answers = set()
+    for place in ("key", "iv", "content", "short"):
+        broken = ber.parse(good.der())
+        body = broken[1][0]
+        if place == "key":
+            body[1][0].children[3] = ber.Element(0x04, os.urandom(len(body[1][0][3].content)))
+        elif place == "iv":
+            body[2][1].children[1] = ber.Element(0x04, b"short")
+        elif place == "content":
+            body[2].children[2] = ber.Element(0x80, os.urandom(len(body[2][2].content)))
+        else:
+            body[2].children[2] = ber.Element(0x80, body[2][2].content[:-3])
+        answers.add(refused(ca, client, client.sign(broken.der(), scep.PKCS_REQ, "T")))
+    assert answers == {FailInfo.BAD_MESSAGE_CHECK}
+
+
+def test_a_request_that_is_garbage(ca: Ca) -> None:
+    client = ca.client()
+    for content in (b"", b"garbage", der.sequence(der.NULL), ca.server.current.certificate.der):
+        assert refused(ca, client, client.message(scep.PKCS_REQ, content)) in (
+            FailInfo.BAD_REQUEST,
+            FailInfo.BAD_MESSAGE_CHECK,
+            FailInfo.BAD_ALG,
+        )
+
+
+def test_no_proof_of_possession(ca: Ca) -> None:
+    client = ca.client()
+    request = bytearray(make_request(client.key))
+    request[-1] ^= 1
+    assert refused(ca, client, client.message(scep.PKCS_REQ, bytes(request))) is FailInfo.BAD_MESSAGE_CHECK
+
+
+def test_a_request_for_another_key_than_signed_it(ca: Ca) -> None:
+    client = ca.client()
+    request = make_request(make_key(1))
+    assert refused(ca, client, client.message(scep.PKCS_REQ, request)) is FailInfo.BAD_MESSAGE_CHECK
+
+
+def test_a_key_that_is_too_short_or_of_another_kind(ca: Ca) -> None:
+    client = ca.client()
+    elliptic = make_request(ec.generate_private_key(ec.SECP256R1()))  # type: ignore[arg-type]
+    # SCEP cannot answer to such a key; that it is not the signer's is found first.
+    assert refused(ca, client, client.message(scep.PKCS_REQ, elliptic)) is FailInfo.BAD_MESSAGE_CHECK
+
+
+# -- the same again
+
+
+def test_the_same_request_has_the_same_answer(ca: Ca) -> None:
+    client = ca.client()
+    first = enrolled(ca, client)
+    again = enrolled(ca, replace(client, nonce=b"another nonce 16"))
+    assert again.der == first.der
+    assert ca.server.store.last_serial() == first.serial
+
+
+def test_sixteen_at_once_get_one_certificate(ca: Ca) -> None:
+    client = ca.client()
+    message = client.enrolment()
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: ca.ask(client, message), range(16)))
+    assert {answer.certificates[0].der for answer in answers} == {answers[0].certificates[0].der}
+    assert len(ca.server.store.certificates(purpose="client")) == 1
+
+
+def test_many_at_once_get_serial_numbers_of_their_own(ca: Ca) -> None:
+    client = ca.client()
+    messages = [client.enrolment(f"T{number}") for number in range(64)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda message: ca.ask(client, message), messages))
+    assert len({answer.certificates[0].serial for answer in answers}) == 64
+
+
+def test_a_transaction_id_of_somebody_else(ca: Ca) -> None:
+    enrolled(ca, ca.client(0))
+    other = ca.client(1, name="other")
+    assert refused(ca, other, other.enrolment()) is FailInfo.BAD_REQUEST
+
+
+def test_an_expired_certificate_can_be_asked_for_again(ca: Ca) -> None:
+    client = ca.client()
+    first = enrolled(ca, client)
+    ca.turn(days=366)
+    assert enrolled(ca, client).serial > first.serial
+
+
+# -- polling
+
+
+def test_a_request_waits_until_it_is_granted(make_ca: MakeCa) -> None:
+    ca = make_ca(grant="none")
+    client = ca.client()
+    assert ca.ask(client, client.enrolment()).status == PENDING
+    assert ca.ask(client, client.enrolment()).status == PENDING
+    assert ca.ask(client, client.poll()).status == PENDING
+    (waiting,) = ca.server.store.requests(state="pending")
+    ca.server.grant(waiting.id)
+    polled, again = ca.ask(client, client.poll()), ca.ask(client, client.enrolment())
+    assert polled.status == again.status == SUCCESS
+    assert polled.certificates[0].der == again.certificates[0].der
+
+
+def test_a_request_that_is_rejected(make_ca: MakeCa) -> None:
+    ca = make_ca(grant="none")
+    client = ca.client()
+    ca.ask(client, client.enrolment())
+    ca.server.reject(1)
+    assert refused(ca, client, client.poll()) is FailInfo.BAD_REQUEST
+    assert refused(ca, client, client.enrolment()) is FailInfo.BAD_REQUEST
+    ca.server.remove(1)
+    assert ca.ask(client, client.enrolment()).status == PENDING
+
+
+def test_polling_for_what_was_never_asked_or_by_somebody_else(make_ca: MakeCa) -> None:
+    ca = make_ca(grant="none")
+    client, other = ca.client(0), ca.client(1, name="other")
+    assert refused(ca, client, client.poll("unknown")) is FailInfo.BAD_CERT_ID
+    ca.ask(client, client.enrolment())
+    assert refused(ca, other, other.poll()) is FailInfo.BAD_MESSAGE_CHECK
+    assert refused(ca, client, client.message(scep.CERT_POLL, b"junk")) is FailInfo.BAD_REQUEST
+
+
+# -- fetching
+
+
+def test_a_certificate_and_a_crl_can_be_fetched(ca: Ca) -> None:
+    client = ca.client()
+    certificate = enrolled(ca, client)
+    assert ca.ask(client, client.by_serial(scep.GET_CERT, certificate.serial)).certificates[0].der == certificate.der
+    message = cms.read_signed(ca.scep.operate(client.by_serial(scep.GET_CRL, certificate.serial), "peer"))
+    plain, _ = cms.decrypt(message.content or b"", client.own, client.key, legacy=False)
+    assert ca.server.crl(ca.server.current) in plain
+
+
+@pytest.mark.parametrize("serial", [0, -1, 99, 1 << 62, 1 << 159])
+def test_a_certificate_that_there_is_not(ca: Ca, serial: int) -> None:
+    client = ca.client()
+    assert refused(ca, client, client.by_serial(scep.GET_CERT, serial)) is FailInfo.BAD_CERT_ID
+
+
+def test_a_certificate_of_another_issuer(ca: Ca) -> None:
+    client = ca.client()
+    message = client.by_serial(scep.GET_CERT, 1, issuer=client.own.subject)
+    assert refused(ca, client, message) is FailInfo.BAD_CERT_ID
+
+
+# -- renewal
+
+
+def renewing(client: Client, certificate: Certificate, key_number: int) -> bytes:
+    """A RenewalReq for another key, signed with the certificate there is."""
+    signing = replace(client, signer=certificate)
+    return signing.message(scep.RENEWAL_REQ, make_request(make_key(key_number), client.name), f"R{key_number}")
+
+
+def test_a_renewal_with_a_new_key(make_ca: MakeCa) -> None:
+    ca = make_ca(challenge="secret")
+    client = ca.client()
+    old = enrolled(ca, client, challenge="secret")
+    answer = ca.ask(replace(client, signer=old), renewing(client, old, 1))
+    assert answer.status == SUCCESS
+    assert answer.certificates[0].serial > old.serial
+    assert answer.certificates[0].spki == self_signed(make_key(1)).spki
+
+
+def test_a_renewal_with_the_same_key_and_transaction_is_a_new_certificate(ca: Ca) -> None:
+    client = ca.client()
+    old = enrolled(ca, client)
+    signing = replace(client, signer=old)
+    for kind in (scep.RENEWAL_REQ, scep.PKCS_REQ):  # certmonger says PKCSReq
+        message = signing.message(kind, make_request(client.key, client.name), "T1")
+        answers = [ca.ask(signing, message) for _ in range(2)]
+        assert answers[0].certificates[0].serial > old.serial
+        assert answers[0].certificates[0].der == answers[1].certificates[0].der
+
+
+def test_renewals_that_are_refused(ca: Ca) -> None:
+    client = ca.client()
+    old = enrolled(ca, client)
+    signing = replace(client, signer=old)
+    other_name = signing.message(scep.RENEWAL_REQ, make_request(make_key(1), "somebody-else"), "R")
+    assert refused(ca, signing, other_name) is FailInfo.BAD_REQUEST
+    assert refused(ca, client, renewing(client, client.own, 1)) is FailInfo.BAD_CERT_ID  # self-signed
+    ca.server.revoke(old.serial)
+    assert refused(ca, signing, renewing(client, old, 1)) is FailInfo.BAD_CERT_ID
+    ca.server.unrevoke(old.serial)
+    ca.turn(days=400)
+    assert refused(ca, signing, renewing(client, old, 1)) is FailInfo.BAD_TIME
+
+
+def test_a_signer_whose_name_cannot_be_read(ca: Ca) -> None:
+    """Found by the fuzzer: a certificate that is not one of this CA is not looked into."""
+    client = ca.client()
+    tree = ber.parse(client.own.der)
+    body = tree[0]
+    body[5][0][0].children[1] = ber.Element(0x4C, b"kisii")
+    strange = read_certificate(tree)
+    signing = replace(client, signer=strange)
+    message = signing.message(scep.RENEWAL_REQ, make_request(client.key), "T")
+    assert refused(ca, signing, message) is FailInfo.BAD_CERT_ID
+
+
+# -- the registration authority
+
+
+def test_a_registration_authority_answers(make_ca: MakeCa) -> None:
+    ca = make_ca(ra=True)
+    client = ca.client()
+    data, kind = ca.scep.ca_certificates()
+    assert kind == "application/x-x509-ca-ra-cert"
+    authority = ca.server.current
+    assert {item.der for item in certificates_in(data)} == {authority.certificate.der, authority.scep.certificate.der}
+    answer = ca.ask(client, client.enrolment())
+    assert answer.signer.der == authority.scep.certificate.der
+    assert answer.certificates[0].issuer == authority.certificate.subject
+
+
+def test_what_a_registration_authority_signed_is_granted(make_ca: MakeCa) -> None:
+    ca = make_ca(grant="ra-auto", ra=True)
+    client = ca.client()
+    assert ca.ask(client, client.enrolment()).status == PENDING
+    ra = ca.server.current.scep
+    agent = Client(client.ca, key=ra.key, signer=ra.certificate)
+    answer = ca.ask(agent, agent.message(scep.PKCS_REQ, make_request(make_key(1), "behind-the-ra"), "RA1"))
+    assert answer.status == SUCCESS
+
+
+# -- GetNextCACert
+
+
+def test_the_next_ca_certificate_is_signed_by_this_one(ca: Ca) -> None:
+    assert ca.scep.next_ca_certificate() is None
+    upcoming = ca.server.prepare_rollover()
+    data = ca.scep.next_ca_certificate()
+    assert data is not None
+    message = cms.read_signed(data)
+    assert message.verify("sha256").der == ca.server.current.certificate.der
+    assert [item.der for item in certificates_in(message.content or b"")] == [upcoming.certificate.der]
+    assert upcoming.certificate.der in data.replace(message.content or b"", b"")  # also outside, for jscep
+
+
+def test_a_disabled_server_issues_nothing(make_ca: MakeCa) -> None:
+    ca = make_ca()
+    message = ca.client().enrolment()
+    ca.server._authorities = []
+    with pytest.raises(RefusedError, match="not synchronised"):
+        ca.scep.operate(message, "peer")
