@@ -11,6 +11,7 @@ from testbed.cli.common import EXIT_FAILED, JsonOption, RunningLabArgument, runn
 from testbed.daemons.keywords import child_proposal, ike_proposal
 from testbed.deadline import Deadline
 from testbed.errors import SettingError
+from testbed.verify.negotiate import negotiate
 
 if TYPE_CHECKING:
     from testbed.device import ConnectionConfig
@@ -43,8 +44,8 @@ def initiate(lab: RunningLabArgument, connection: ConnectionArgument = None, tim
         charon = made.node(node).charon
         installed = {child.name for sa in charon.sas() for child in sa.children if child.state == "INSTALLED"}
         wanted = [child.name for child in config.children if child.name not in installed]
-        for child in wanted:
-            charon.initiate(child=child, deadline=deadline)
+        if wanted:
+            negotiate(made.live(), node, config.remote_node, wanted, deadline)
         output.console.print(f"{config.name}: {f'up, initiated by {node}' if wanted else 'is up already'}")
 
 

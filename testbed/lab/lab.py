@@ -23,6 +23,7 @@ from testbed.prerequisites import require
 from testbed.runtime import DockerRuntime
 from testbed.topology import load_topology
 from testbed.verify import LiveLab, Verifier
+from testbed.verify.negotiate import negotiate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -223,6 +224,30 @@ class Lab:
         live = self.live()
         live.state(name)
         return Node(name, live)
+
+    def initiate(self, connection: str, *, timeout_s: float = 30.0) -> None:
+        """Set up a tunnel, from the end that the topology names first.
+
+        Raises NegotiationError with the reasons that the daemons of both ends have logged.
+        """
+        live = self.live()
+        for name, device in self.devices.items():
+            for config in device.connections:
+                if config.name == connection and config.initiator:
+                    children = [child.name for child in config.children]
+                    negotiate(live, name, config.remote_node, children, Deadline(timeout_s))
+                    return
+        known = sorted({config.name for device in self.devices.values() for config in device.connections})
+        raise SettingError(f"there is no connection '{connection}'", expected=f"one of {', '.join(known) or 'none'}")
+
+    def terminate(self, connection: str, *, timeout_s: float = 10.0) -> None:
+        """Delete the SAs of a tunnel at both ends. Nothing to delete is no error."""
+        live = self.live()
+        for name, device in self.devices.items():
+            if any(config.name == connection for config in device.connections):
+                charon = live.charon(name)
+                if charon.sas(connection):
+                    charon.terminate(ike=connection, deadline=Deadline(timeout_s))
 
     def link(self, name: str) -> Link:
         """A link of the running lab. Raises SettingError, naming the links there are."""

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from testbed.daemons.ca import CertificateAuthority
     from testbed.daemons.charon import Charon
     from testbed.daemons.chronyd import Chronyd
+    from testbed.daemons.enrolment import Enrolment
     from testbed.network.capture import Frame
     from testbed.network.probe import EchoResult
     from testbed.plan import DaemonPlan
@@ -69,6 +71,17 @@ class Node:
     def chronyd(self) -> Chronyd:
         """The NTP daemon. Raises DaemonError at the first call if none runs here."""
         return self._live.chronyd(self.name)
+
+    @property
+    def certificate_authority(self) -> CertificateAuthority:
+        """Its certificate server. Raises DaemonError at the first call if none runs here."""
+        return self._live.certificate_authority(self.name)
+
+    @property
+    def enrolments(self) -> dict[str, Enrolment]:
+        """Its trustpoints by name, and how to enrol with them."""
+        trustpoints = self._live.devices[self.name].trustpoints
+        return {trustpoint.name: self._live.enrolment(self.name, trustpoint) for trustpoint in trustpoints}
 
     @property
     def clock(self) -> ClockReading:

@@ -200,10 +200,15 @@ class CertificateServer:
                 raise RefusedError(FailInfo.BAD_REQUEST, "the transaction ID is in use with another key")
             if row.signer == _signer_name(enrolment.signer):
                 outcome = self._outcome(row)
-                if outcome.certificate is None or outcome.certificate.not_after > self.now():
+                if outcome.certificate is None or self._is_of_use(outcome):
                     return outcome
-                self.store.forget_request(row.id)  # of no use to anybody: it may ask again
+                self.store.forget_request(row.id)  # it may ask again
         return None
+
+    def _is_of_use(self, outcome: Outcome) -> bool:
+        """Whether a certificate is worth being delivered again: it still lives, and is of the authority of now."""
+        certificate, authority = outcome.certificate, outcome.authority
+        return certificate is not None and certificate.not_after > self.now() and authority is self.current
 
     def _outcome(self, row: PendingRequest) -> Outcome:
         if row.state == "rejected":

@@ -275,6 +275,17 @@ def test_an_expired_certificate_can_be_asked_for_again(ca: Ca) -> None:
     assert enrolled(ca, client).serial > first.serial
 
 
+def test_after_a_rollover_the_same_key_gets_a_certificate_of_the_new_ca(ca: Ca) -> None:
+    client = ca.client()
+    first = enrolled(ca, client)
+    ca.server.roll_over()
+    again = enrolled(ca, ca.client())
+    assert again.serial > first.serial
+    issued = ca.server.store.certificate(again.serial)
+    assert issued is not None
+    assert issued.authority == 2
+
+
 # -- polling
 
 
