@@ -193,7 +193,7 @@ def _own_identity(authority: Authority, store: Store, purpose: Literal["ra", "tl
         return Identity(read_certificate(known[-1].der), read_key(path))
     key = rsa.generate_private_key(65537, settings.key_size)
     write_key(path, key)
-    names = [general_name(name) for name in settings.names] if purpose == "tls" else []
+    names = [general_name(name) for name in settings.names if _is_certifiable(name)] if purpose == "tls" else []
     subject = encode_name([("CN", settings.names[0])]) if purpose == "tls" else _ra_name(settings)
     certificate = authority.issue(store.next_serial(), subject, spki_of(key), names, now, purpose)
     _remember(store, authority.number, certificate, purpose)
@@ -203,6 +203,11 @@ def _own_identity(authority: Authority, store: Store, purpose: Literal["ra", "tl
 def _ra_name(settings: Settings) -> bytes:
     others = [(kind, value) for kind, value in settings.subject if kind != "CN"]
     return encode_name([("CN", f"{settings.name} RA"), ("OU", RA_UNIT), *others])
+
+
+def _is_certifiable(name: str) -> bool:
+    """Addresses and qualified names: RFC 5280 wants a dNSName that is more than a label of this network."""
+    return "." in name or ":" in name
 
 
 def general_name(name: str) -> bytes:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["ROLES", "ImageStore", "sources"]
 
 ROLES = ("router", "host", "fileserver", "ca")
+BUILT = (*ROLES, "clients")  # what a node's `image` may name as well
 SUITE = "trixie"
 REGISTRY_BASE = f"debian:{SUITE}-slim"
 # debian:*-slim leaves out the same, so both bases give the same node.
@@ -78,9 +79,9 @@ class ImageStore:
 
     def prepare(self, names: Sequence[str], report: Report) -> dict[str, str]:
         """What to run for each role or image name. Raises ImageError."""
-        wanted = {name: self.tag(name) if name in ROLES else name for name in dict.fromkeys(names)}
+        wanted = {name: self.tag(name) if name in BUILT else name for name in dict.fromkeys(names)}
         missing = [name for name, tag in wanted.items() if not self.exists(tag)]
-        own = [name for name in missing if name not in ROLES]
+        own = [name for name in missing if name not in BUILT]
         if own:
             raise ImageError(
                 f"there is no image {own[0]}",
@@ -89,7 +90,7 @@ class ImageStore:
             )
         if missing:
             with _build_lock():
-                for name in (role for role in ROLES if role in missing):
+                for name in (role for role in BUILT if role in missing):
                     if not self.exists(wanted[name]):
                         self._build(name, wanted[name], report)
         return wanted
