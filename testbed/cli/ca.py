@@ -197,9 +197,10 @@ def _enrolled(enrolment: Enrolment, *, renew: bool, anew: bool) -> dict[str, Any
             enrolment.make_key()
             enrolment.authenticate()
         renews = renew and certificate is not None and not anew
-        status = enrolment.renew() if renews else enrolment.request()
-        if status == "granted":
-            enrolment.install()
+        if renews:
+            enrolment.renew()
+        else:
+            enrolment.request()
         certificate = enrolment.certificate
     if certificate is None:
         return {"state": "waits for the CA's operator", "certificate": None, "not_after": None}

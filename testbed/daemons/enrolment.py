@@ -36,6 +36,13 @@ class Fingerprints:
     sha1: str
     sha256: str
 
+    @classmethod
+    def of(cls, certificate: Certificate) -> Fingerprints:
+        return cls(*(certificate.fingerprint(digest) for digest in ("md5", "sha1", "sha256")))
+
+    def __str__(self) -> str:
+        return f"MD5 {self.md5}, SHA-1 {self.sha1}, SHA-256 {self.sha256}"
+
 
 @dataclass(frozen=True)
 class Enrolment:
@@ -49,7 +56,12 @@ class Enrolment:
 
     def make_key(self) -> None:
         """A key pair, if there is none yet. It never leaves the node."""
-        self._step("key", "make a key pair")
+        path = self.node.identity.directory / "nvram-private" / f"{self.trustpoint.key_label}.pem"
+        if path.exists():  # the node's enrold has made it meanwhile
+            return
+        done = self._run("key")
+        if done.exit_code != 0:
+            raise self._failed("cannot make a key pair", done)
 
     def authenticate(self, fingerprint: str | None = None) -> Fingerprints:
         """Fetch the CA's certificate, and trust it if it has this fingerprint, or the configured one.
@@ -60,31 +72,34 @@ class Enrolment:
         done = self._run("authenticate", fingerprint or "")
         if done.exit_code == _NOT_VALID:
             raise self._invalid("the CA's certificate is not valid", self.ca_certificate, done)
-        found = dict(line.split(" ", 1) for line in done.text.splitlines() if " " in line)
         if done.exit_code == _OTHER_FINGERPRINT:
             wanted = fingerprint or self.trustpoint.fingerprint
+            other = _certificate(self.node.identity.directory / "nvram" / f"{self.trustpoint.name}-ca.other")
             raise EnrolmentError(
                 "the CA is another one",
                 node=self.node.name,
                 expected=f"a certificate with the fingerprint {wanted}",
-                seen=", ".join(f"{digest} {value}" for digest, value in found.items()),
+                seen=str(Fingerprints.of(other)) if other else "a certificate that cannot be read",
                 hint="ask the CA's operator for its fingerprint: `testbed ca LAB info`",
             )
-        if done.exit_code != 0:
+        if done.exit_code != 0 or self.ca_certificate is None:
             raise self._failed("the CA's certificate could not be fetched", done)
-        return Fingerprints(found["md5"], found["sha1"], found["sha256"])
+        return Fingerprints.of(self.ca_certificate)
 
     def request(self) -> EnrolmentStatus:
-        """Ask for a certificate, or what became of a request that waits. Raises EnrolmentError."""
+        """Ask for a certificate, or what became of a request that waits. Charon uses it at once; its SAs stay.
+
+        Raises EnrolmentError.
+        """
         return self._asked("request", "the CA gives no certificate")
 
     def renew(self) -> EnrolmentStatus:
-        """Ask for the next certificate, signed with this one. Raises EnrolmentError."""
-        return self._asked("renew", "the CA renews no certificate")
+        """Ask for the next certificate, signed with this one. Charon uses it at once; its SAs stay.
 
-    def install(self) -> None:
-        """Let the running charon use what there is. Its SAs stay as they are."""
-        self._step("install", "give the certificate to charon")
+        For some milliseconds, while charon exchanges its credentials, it may refuse a negotiation. Raises
+        EnrolmentError.
+        """
+        return self._asked("renew", "the CA renews no certificate")
 
     # -- what there is
 
@@ -111,11 +126,6 @@ class Enrolment:
 
     def _run(self, step: str, *arguments: str) -> Completed:
         return self.runtime.execute(self.node, ["/usr/lib/testbed/enrol", step, self.trustpoint.name, *arguments])
-
-    def _step(self, step: str, what: str) -> None:
-        done = self._run(step)
-        if done.exit_code != 0:
-            raise self._failed(f"cannot {what}", done)
 
     def _asked(self, step: str, what: str) -> EnrolmentStatus:
         done = self._run(step)

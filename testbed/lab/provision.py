@@ -133,7 +133,6 @@ class Provision:
                     node=enrolment.node.name,
                     hint="`testbed ca LAB requests`, `testbed ca LAB grant all`; the router asks again by itself",
                 )
-            enrolment.install()
             certificate = enrolment.certificate
         if certificate is None:
             raise DaemonError("there is no certificate", node=enrolment.node.name)

@@ -41,7 +41,8 @@ class Daemon:
         self._keeper = threading.Thread(target=self._keep, name="housekeeping", daemon=True)
 
     def start(self) -> None:
-        self._tend()
+        if not self.server.settings.waits_for_clock:
+            self._tend()
         for part in (self.http, self.https, self.admin):
             if part is not None:
                 part.start()
@@ -62,6 +63,7 @@ class Daemon:
         self._ended.set()
 
     def _keep(self) -> None:
+        self.server.prepare()
         # In real time: the wall clock is what is being watched.
         while not self._ended.wait(_TICK_S):
             self._tend()

@@ -19,7 +19,8 @@ from testbed.pki.ber import BerError
 from testbed.pki.errors import RefusedError
 from testbed.pki.names import ios_name, show_name
 from testbed.pki.pem import to_pem
-from testbed.pki.x509 import read_certificate, read_request
+from testbed.pki.pkcs10 import read_request
+from testbed.pki.x509 import read_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from testbed.pki.settings import Settings
     from testbed.pki.store import Store
 
-__all__ = ["Authority", "Identity", "load_authorities", "make_authority", "spki_of", "write_private"]
+__all__ = ["Authority", "Identity", "load_authorities", "make_authority", "prepare_keys", "spki_of", "write_private"]
 
 Purpose = Literal["client", "ca", "ra", "tls"]
 RA_UNIT = "ioscs RA"  # by which IOS marks the certificate of a registration authority
@@ -141,8 +141,7 @@ def make_authority(settings: Settings, store: Store, now: datetime) -> Authority
     """A new authority, with its keys and certificates on the disk before it is returned."""
     number = store.counter("authority")
     directory = Path(settings.directory)
-    key = rsa.generate_private_key(65537, settings.key_size)
-    write_key(directory / f"ca-{number}.key", key)
+    key = _prepared_key(directory / f"ca-{number}.key", settings.key_size)
     subject, spki, serial = encode_name(settings.subject), spki_of(key), store.next_serial()
     until = now + timedelta(seconds=settings.ca_lifetime_s)
     own = key_id(spki)
@@ -168,6 +167,23 @@ def make_authority(settings: Settings, store: Store, now: datetime) -> Authority
     return load_authority(settings, store, number, certificate, now)
 
 
+def prepare_keys(settings: Settings) -> None:
+    """Make the keys of the first authority, which take a while, before anything can be signed with them."""
+    for purpose in ("ca", "tls", *(["ra"] if settings.ra else [])):
+        _prepared_key(Path(settings.directory) / f"{purpose}-1.key", settings.key_size)
+
+
+def _prepared_key(path: Path, size: int) -> rsa.RSAPrivateKey:
+    """The key that was made for this and never used, since there is no certificate for it yet; or a new one."""
+    if path.exists():
+        key = read_key(path)
+        if key.key_size == size:
+            return key
+    key = rsa.generate_private_key(65537, size)
+    write_key(path, key)
+    return key
+
+
 def load_authorities(settings: Settings, store: Store, now: datetime) -> list[Authority]:
     """All that were ever made, the oldest first."""
     return [
@@ -191,8 +207,7 @@ def _own_identity(authority: Authority, store: Store, purpose: Literal["ra", "tl
     known = [item for item in store.certificates(purpose=purpose) if item.authority == authority.number]
     if known and path.exists() and known[-1].not_after > now:
         return Identity(read_certificate(known[-1].der), read_key(path))
-    key = rsa.generate_private_key(65537, settings.key_size)
-    write_key(path, key)
+    key = _prepared_key(path, settings.key_size)
     names = [general_name(name) for name in settings.names if _is_certifiable(name)] if purpose == "tls" else []
     subject = encode_name([("CN", settings.names[0])]) if purpose == "tls" else _ra_name(settings)
     certificate = authority.issue(store.next_serial(), subject, spki_of(key), names, now, purpose)

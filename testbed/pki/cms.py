@@ -22,6 +22,7 @@ from testbed.pki.algorithms import (
     digest_algorithm,
     digest_name,
     hash_of,
+    load_public_key,
     verify,
 )
 from testbed.pki.ber import BerError, Element
@@ -69,7 +70,7 @@ class SignedMessage:
             raise BrokenMessageError("no content, or no messageDigest")
         if seen.expect(0x04).content != hashlib.new(digest, self.content, usedforsecurity=False).digest():
             raise BrokenMessageError("the messageDigest is of another content")
-        verify(signer.public_key(), self._signature, self._signed, self._signature_identifier, digest)
+        verify(load_public_key(signer.spki), self._signature, self._signed, self._signature_identifier, digest)
         return signer
 
     def _signer(self) -> Certificate:
@@ -176,7 +177,7 @@ def certificates_only(certificates: Sequence[Certificate], crls: Sequence[bytes]
 
 def encrypt(content: bytes, recipient: Certificate, name: str) -> bytes:
     """EnvelopedData for the RSA key of a certificate. Raises UnknownAlgorithmError if it has another kind of key."""
-    public = recipient.public_key()
+    public = load_public_key(recipient.spki)
     if not isinstance(public, rsa.RSAPublicKey):
         raise UnknownAlgorithmError("nothing can be encrypted to a key that is not RSA")
     key, iv = os.urandom(KEY_OCTETS[name]), os.urandom(16 if name.startswith("aes") else 8)

@@ -20,12 +20,13 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from testbed.pki import clock
 from testbed.pki.algorithms import LEGACY_DIGESTS, UnknownAlgorithmError
-from testbed.pki.authority import RA_UNIT, Authority, load_authorities, make_authority
+from testbed.pki.authority import RA_UNIT, Authority, load_authorities, make_authority, prepare_keys
 from testbed.pki.ber import BerError
 from testbed.pki.errors import FailInfo, RefusedError
 from testbed.pki.names import attributes
+from testbed.pki.pkcs10 import Request, read_request
 from testbed.pki.store import IssuedCertificate, PendingRequest, Store
-from testbed.pki.x509 import Certificate, Request, read_certificate, read_request
+from testbed.pki.x509 import Certificate, read_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +89,11 @@ class CertificateServer:
 
     def clock_is_right(self) -> bool:
         return not self.settings.waits_for_clock or clock.is_synchronised()
+
+    def prepare(self) -> None:
+        """What takes time and needs no clock, before the server is enabled for the first time."""
+        if not self.enabled and not self.store.certificates(purpose="ca"):
+            prepare_keys(self.settings)
 
     def enable(self) -> bool:
         """Begin to serve, if the clock is right; the first time, with a new key. False as long as it is not."""

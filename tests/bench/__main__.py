@@ -22,6 +22,7 @@ from rich.table import Table
 
 from tests.bench.floor import Compose, Floor
 from tests.bench.lab import LabRun, link_times, memory_per_node, orchestrator_memory, tunnel_times
+from tests.bench.pki import CLIENTS, PHASES, PkiRun, enrolments_per_second, pki_floor, signatures_per_second
 
 FOLDER = Path("topologies/safari-sacco")
 
@@ -79,6 +80,8 @@ def measure(results: Results, rounds: int) -> None:
     contenders: list[Callable[[], dict[str, float]]] = [
         lambda: dict(zip(("floor up", "floor down"), floor.run(), strict=True)),
         lambda: LabRun(FOLDER).measure(),
+        pki_floor,
+        lambda: PkiRun().measure(),
     ]
     if compose is not None:
         contenders.insert(1, lambda: dict(zip(("compose up", "compose down"), compose.run(), strict=True)))
@@ -100,6 +103,14 @@ def measure(results: Results, rounds: int) -> None:
     for role, megabytes in memory_per_node(FOLDER).items():
         results.add(f"memory {role}", megabytes)
     results.add("memory orchestrator", orchestrator_memory(FOLDER))
+    for _ in range(min(rounds, 3)):
+        measure_enrolments(results)
+
+
+def measure_enrolments(results: Results) -> None:
+    results.add("rsa signatures", signatures_per_second())
+    for clients in CLIENTS:
+        results.add(f"enrolments {clients}", enrolments_per_second(clients))
 
 
 def table_rows(results: Results) -> list[Row]:
@@ -133,7 +144,24 @@ def table_rows(results: Results) -> list[Row]:
         if name.startswith("memory "):
             aim = "≤ 80 MB" if "orchestrator" in name else ""
             rows.append(row(f"memory: {name.removeprefix('memory ')}", name, unit="MB", aim=aim))
-    return rows
+    return rows + pki_rows(results, row)
+
+
+def pki_rows(results: Results, row: Callable[..., Row]) -> list[Row]:
+    """The lab with certificates, and its certificate authority."""
+    floor = results.median("pki floor up")
+    phases = [f"pki phase {phase}" for phase in (*PHASES, "tunnel", "traffic")]
+    return [
+        row("floor: the 7 containers of moigetech-pki by the API alone", "pki floor up", floor=floor),
+        row("moigetech-pki: up, to verified traffic", "pki up to traffic", floor=floor, aim="≤ 2"),
+        *(row(f"  of it: {phase.removeprefix('pki phase ')}", phase) for phase in phases),
+        row("NTP: from chronyd's start until every clock is right", "ntp", aim="< 1 s"),
+        row("RSA-2048 signatures by openssl, one processor", "rsa signatures", unit="/s"),
+        *(
+            row(f"enrolments by SCEP, {clients} clients at once", f"enrolments {clients}", unit="/s", aim="≥ 300 /s")
+            for clients in CLIENTS
+        ),
+    ]
 
 
 def show(rows: list[Row]) -> None:
@@ -154,7 +182,7 @@ def markdown(rows: list[Row]) -> str:
 
 
 def number(value: float, unit: str) -> str:
-    return f"{value:.2f} {unit}" if unit != "MB" else f"{value:.1f} MB"
+    return f"{value:.0f} {unit}" if unit == "/s" else f"{value:.1f} MB" if unit == "MB" else f"{value:.2f} {unit}"
 
 
 def spread(row: Row) -> str:

@@ -154,7 +154,6 @@ def test_ca_rollover_in_the_middle(lab: Lab) -> None:
         enrolment = node.enrolments["LAB"]
         enrolment.authenticate(told)
         assert enrolment.request() == "granted"
-        enrolment.install()
 
     follow(two)
     assert serial_of(two) > old
@@ -312,7 +311,6 @@ def test_enrolling_by_est(tmp_path: Path, lab_name: str, kind: str) -> None:
     enrolment = lab.node("one").enrolments["LAB"]
     before = serial_of(lab.node("one"))
     assert enrolment.renew() == "granted"
-    enrolment.install()
     assert serial_of(lab.node("one")) > before
     lab.terminate("vpn")
     works(lab)

@@ -19,8 +19,9 @@ from testbed.pki.admin import Admin
 from testbed.pki.errors import FailInfo, RefusedError
 from testbed.pki.iosfiles import DatabaseFiles
 from testbed.pki.names import encode_name, ios_name, show_name
+from testbed.pki.pkcs10 import read_request
 from testbed.pki.server import CertificateServer
-from testbed.pki.x509 import read_certificate, read_request
+from testbed.pki.x509 import read_certificate
 from tests.pki.client import Answer, make_key, make_request
 from tests.pki.conftest import Ca
 
