@@ -51,7 +51,7 @@ def _text(template: str) -> Callable[[re.Match[str], datetime], str]:
 
 
 _KNOWN: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], datetime], str]], ...] = (
-    (re.compile(r"certificate invalid \(valid from (\w+ \d+ [\d:]+ \d+) to (\w+ \d+ [\d:]+ \d+)\)"), _invalid),
+    (re.compile(r"certificate invalid \(valid from (\w+ +\d+ [\d:]+ \d+) to (\w+ +\d+ [\d:]+ \d+)\)"), _invalid),
     (
         re.compile(r"certificate was revoked on (.*?), reason: (.*)"),
         _text("the peer's certificate was revoked on {0}, reason: {1}"),

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from testbed.topology.secrets import SecretSource
 from testbed.topology.services import CertificateServer, Clock, Ntp, ServerName, Trustpoint
-from testbed.topology.values import Duration, Identity, Size, list_of_one, text_only
+from testbed.topology.values import Duration, Identity, Number, Size, list_of_one, text_only
 
 __all__ = [
     "Authentication",
@@ -314,7 +314,7 @@ class Synchronised(_Model):
     expect: Literal["synchronised"]
     nodes: Annotated[list[NodeName], BeforeValidator(list_of_one), Field(min_length=1)]
     stratum: Annotated[int | None, Field(ge=1, le=15, description="Any when left out.")] = None
-    within_ms: Annotated[float, Field(gt=0, le=60000, description="Milliseconds from the host's clock.")] = 50.0
+    within_ms: Annotated[Number, Field(gt=0, le=60000, description="Milliseconds from the host's clock.")] = 50.0
 
 
 class Certified(_Model):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
 from testbed.topology.secrets import SecretSource
-from testbed.topology.values import Duration, list_of_one, text_only
+from testbed.topology.values import Duration, Number, list_of_one, text_only
 
 __all__ = [
     "Archive",
@@ -98,7 +98,7 @@ class Clock(_Model):
     ] = None
     at: Annotated[Moment | None, Field(description="A moment in UTC: `1993-03-01`, `1993-03-01 12:00:00`.")] = None
     drift_ppm: Annotated[
-        float, Field(ge=-10000, le=10000, description="How much faster its oscillator runs, in parts per million.")
+        Number, Field(ge=-10000, le=10000, description="How much faster its oscillator runs, in parts per million.")
     ] = 0.0
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema
 
-__all__ = ["MAX_SHARED_FILE", "Duration", "Identity", "Size", "list_of_one", "text_only"]
+__all__ = ["MAX_SHARED_FILE", "Duration", "Identity", "Number", "Size", "list_of_one", "text_only"]
 
 _DURATION = re.compile(r"(\d+)\s*(s|m|h|d)?")
 _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -49,6 +49,10 @@ Duration = Annotated[
     BeforeValidator(_duration),
     Field(ge=1, le=10 * 365 * 86400),
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^\d+\s*[smhd]?$"}]}),
+]
+# A fraction is read as text, as every secret that looks like one has to be; pydantic makes it a number here.
+Number = Annotated[
+    float, WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^[+-]?[0-9]+(\.[0-9]+)?$"}]})
 ]
 Size = Annotated[
     int,

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "plans"
 SAFARI = Path(__file__).parents[2] / "topologies" / "safari-sacco"
+ENVIRONMENT = {"LAB_PSK": 'a "quoted" #{key}\n', "LAB_CHALLENGE": 'it\'s-"quoted"'}
+MOIGETECH = SAFARI.with_name("moigetech-pki")
 
 
 def made(source: Path, dataplane: DataPlane, settings: dict[str, str], variants: tuple[str, ...]) -> Plan:
-    loaded = load_topology(source, settings=settings, variants=variants, environ={"LAB_PSK": 'a "quoted" #{key}\n'})
+    loaded = load_topology(source, settings=settings, variants=variants, environ=ENVIRONMENT)
     return build_plan(loaded, build_devices(loaded), dataplane)
 
 
@@ -42,7 +44,10 @@ CASES: dict[str, tuple[Path, DataPlane, dict[str, str], tuple[str, ...]]] = {
     "safari-sacco": (SAFARI, "userspace", {}, ()),
     "safari-sacco-ikev2-kernel": (SAFARI, "kernel", {"ike": "2"}, ()),
     "safari-sacco-article-era": (SAFARI, "userspace", {}, ("article-era",)),
+    "moigetech-pki": (MOIGETECH, "userspace", {}, ()),
+    "moigetech-pki-ikev2-kernel": (MOIGETECH, "kernel", {"ike": "2", "clock": "10y", "grant": "none"}, ()),
     "everything": (FOLDER / "everything.yaml", "userspace", {}, ()),
+    "services": (FOLDER / "services.yaml", "userspace", {}, ()),
     "hub-ipv6": (FOLDER / "hub-ipv6.yaml", "kernel", {}, ()),
 }
 

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import shlex
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.render.escape import nft_address, nft_string, samba_value, strongswan_secret, strongswan_string
+from testbed.render.escape import (
+    chrony_key,
+    nft_address,
+    nft_string,
+    pki_option,
+    samba_value,
+    shell_assignment,
+    strongswan_secret,
+    strongswan_string,
+)
 
 
 def read_strongswan(text: str) -> str:
@@ -63,3 +73,37 @@ def test_what_samba_would_read_otherwise_is_refused(name: str) -> None:
 
 def test_addresses() -> None:
     assert nft_address(ipaddress.ip_network("2001:db8::/32")) == "2001:db8::/32"
+
+
+@given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=40))
+def test_an_option_of_pki_reads_back(value: str) -> None:
+    """By the rules of optionsfrom.c: a token ends at the quote that it began with, or at a blank."""
+    try:
+        line = pki_option("password", value)
+    except ValueError:
+        assert '"' in value
+        assert "'" in value
+        return
+    rest = line.removeprefix("--password ").removesuffix("\n")
+    if rest[0] in "\"'":
+        assert rest[1:].index(rest[0]) == len(rest) - 2
+        assert rest[1:-1] == value
+    else:
+        assert not any(letter.isspace() for letter in rest)
+        assert rest == value
+
+
+@pytest.mark.parametrize("value", ["", "a\nb", "a\0b", "both \" and '"])
+def test_what_cannot_be_an_option_of_pki(value: str) -> None:
+    with pytest.raises(ValueError, match="option of pki"):
+        pki_option("password", value)
+
+
+@given(st.text(max_size=40).filter(lambda text: "\0" not in text and "\r" not in text))
+def test_a_shell_reads_back_an_assignment(value: str) -> None:
+    assert shlex.split(shell_assignment("name", value)) == [f"name={value}"]
+
+
+def test_keys_of_chrony_are_hexadecimal() -> None:
+    assert chrony_key(20, "md5", b'a "b"') == "20 MD5 HEX:6120226222\n"
+    assert chrony_key(7, "aes128", b"00" * 16) == f"7 AES128 HEX:{'00' * 16}\n"

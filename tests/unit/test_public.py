@@ -57,6 +57,23 @@ def test_nothing_on_the_left_knows_what_stands_on_the_right(room: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_the_certificate_authority_needs_nothing_else_of_the_testbed() -> None:
+    """It is copied into a node's image without the rest."""
+    code = (
+        "import sys, testbed.pki.__main__; "
+        "print(sorted(n for n in sys.modules if n.startswith('testbed.') and not n.startswith('testbed.pki')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_orchestrator_loads_no_cryptography() -> None:
+    """It has no use for it, and it is large."""
+    code = "import sys, testbed.cli, testbed.lab; print(any(name.startswith('cryptography') for name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 def test_the_prerequisites_need_nothing_but_python() -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(testbed.__path__[0])!r} + '/..'); import testbed.prerequisites; "
