@@ -245,6 +245,7 @@ class Trustpoint(_Model):
         str | None,
         BeforeValidator(text_only),
         StringConstraints(pattern=r"^[A-Za-z0-9]{1,32}$"),
+        WithJsonSchema({"anyOf": [{"type": "string", "pattern": "^[A-Za-z0-9]{1,32}$"}, {"type": "integer"}]}),
         Field(description="The router's serial number, put into the subject."),
     ] = None
     ip_address: Annotated[
