@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from testbed.daemons.enrolment import describe
 from testbed.errors import TestbedError
 from testbed.network.capture import write_pcap
 from testbed.runtime.files import read_log
@@ -24,8 +26,10 @@ _RENDERED = (
     "/etc/swanctl/swanctl.conf",
     "/etc/testbed/nftables.conf",
     "/etc/samba/smb.conf",
+    "/etc/chrony/chrony.conf",
+    "/etc/testbed/ca.json",
 )
-_SECRET = re.compile(rb"(?m)^(\s*secret\s*=\s*).*$")
+_SECRET = re.compile(rb'(?m)^(\s*(?:secret\s*=\s*|"(?:challenge|archive_password)":\s*)).*?(,?)$')
 
 
 def write_evidence(lab: Lab, folder: Path, captures: Mapping[str, list[Frame]]) -> list[Path]:
@@ -50,12 +54,40 @@ def write_evidence(lab: Lab, folder: Path, captures: Mapping[str, list[Frame]]) 
         for path in _RENDERED if name in lab.plan.nodes else ():
             file = lab.plan.nodes[name].files.get(path)
             if file is not None and path not in lab.devices[name].files:  # a user's own may hold anything
-                write(f"{name}{path}", _SECRET.sub(rb"\1***", file.content))
+                write(f"{name}{path}", _SECRET.sub(rb"\1***\2", file.content))
+    write("certificates.json", json.dumps(_certificates(lab), indent=2).encode())
+    write("clocks.json", json.dumps(_clocks(lab), indent=2).encode())
     write("sas.json", json.dumps(_sas(lab), indent=2).encode())
     for link, frames in captures.items():
         write_pcap(folder / f"{link}.pcap", frames)
         written.append(folder / f"{link}.pcap")
     return written
+
+
+def _certificates(lab: Lab) -> dict[str, object]:
+    """What every certificate server has issued, and what every router holds."""
+    found: dict[str, object] = {}
+    for name, device in lab.devices.items():
+        try:
+            if device.certificate_server is not None:
+                found[name] = lab.node(name).certificate_authority.certificates()
+            for trustpoint, enrolment in lab.node(name).enrolments.items() if device.trustpoints else ():
+                own = enrolment.certificate
+                found[f"{name}:{trustpoint}"] = describe(own) if own is not None else "none"
+        except TestbedError as failure:
+            found[name] = str(failure)
+    return found
+
+
+def _clocks(lab: Lab) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, device in lab.devices.items():
+        if device.clock is not None:
+            try:
+                found[name] = asdict(lab.node(name).clock)
+            except TestbedError as failure:
+                found[name] = str(failure)
+    return found
 
 
 def _sas(lab: Lab) -> dict[str, object]:

@@ -10,8 +10,11 @@ import pytest
 
 from testbed.daemons.chronyd import node_clock
 from testbed.deadline import Deadline
+from testbed.errors import EnrolmentError
 from testbed.lab import Lab
+from testbed.lab.evidence import write_evidence
 from testbed.testing import assert_encrypted, assert_reachable, assert_tunnel
+from tests.integration.machine import Machine
 
 FOLDER = "topologies/moigetech-pki"
 DEFAULT = pytest.mark.lab(FOLDER, scope="module")
@@ -207,3 +210,49 @@ def test_the_first_step_that_fails_is_the_last(tmp_path: Path, lab_name: str) ->
     assert "192.0.2.6: unusable" in failed[0].seen
     assert "-3.0 years off" in failed[0].seen
     assert not any(verdict.claim.startswith("key pair") for verdict in lab.verdicts)
+
+
+def test_it_leaves_nothing(lab_name: str) -> None:
+    before = Machine.now(lab_name)
+    lab = Lab.from_folder(FOLDER, name=lab_name).up(verify=False)
+    assert before.difference(Machine.now(lab_name))
+    assert lab.down()
+    assert before.difference(Machine.now(lab_name)) == {}
+    assert not lab.down()
+
+
+def test_a_certificate_server_without_the_time_serves_nobody(tmp_path: Path, lab_name: str) -> None:
+    """As on IOS: as long as its clock is not synchronised it is disabled, and it says so."""
+    text = (Path(FOLDER) / "topology.yaml").read_text()
+    broken = text.replace("servers: [{server: ntp, nts: true}]", "servers: [{server: ntp, key: 21}]")
+    broken = broken.replace('      keys: {20: {type: md5, secret: "${ntp_key}"}}', WRONG_KEYS, 1)
+    broken = broken.replace("ntp: {master: 1}", "ntp: {master: 1, keys: {21: {secret: right}}}")
+    (tmp_path / "topology.yaml").write_text(broken)
+    lab = Lab.from_folder(tmp_path, name=lab_name).up(timeout_s=12)
+    assert any(verdict.claim == "time: ca by NTP" and not verdict.held for verdict in lab.verdicts)
+    ca = lab.node("ca").certificate_authority
+    assert ca.info()["state"] == "disabled: the clock is not synchronised"
+    with pytest.raises(EnrolmentError, match="HTTP 503"):
+        lab.node("kisii").enrolments["MOIGETECH"].authenticate()
+    lab.node("ca").set_clock()  # right, and still nothing that it could trust
+    assert ca.info()["enabled"] is False
+
+
+WRONG_KEYS = '      keys: {20: {type: md5, secret: "${ntp_key}"}, 21: {secret: wrong}}'
+
+
+def test_evidence_holds_certificates_and_clocks_and_no_secret(tmp_path: Path, lab_name: str) -> None:
+    text = (Path(FOLDER) / "topology.yaml").read_text()
+    guarded = text.replace("grant: ${grant}", "grant: ${grant}\n      challenge: do-not-show-this")
+    guarded = guarded.replace("        revocation_check: crl\n", "        password: do-not-show-this\n", 2)
+    (tmp_path / "topology.yaml").write_text(guarded)
+    lab = Lab.from_folder(tmp_path, name=lab_name).up(verify=False)
+    written = write_evidence(lab, tmp_path / "evidence", {})
+    names = {str(path.relative_to(tmp_path / "evidence")) for path in written}
+    assert {"certificates.json", "clocks.json", "ca/etc/testbed/ca.json", "kisii/etc/chrony/chrony.conf"} <= names
+    assert {"ca/testbed-ca.out", "kisii/chronyd.out", "kisii/charon.log"} <= names
+    for path in written:
+        content = path.read_bytes()
+        for secret in (b"do-not-show-this", b"moigetech-time", b"moigetech-time".hex().encode(), b"PRIVATE KEY"):
+            assert secret not in content, path
+    assert "CN=kisii.moigetech.test" in (tmp_path / "evidence" / "certificates.json").read_text()
