@@ -1,5 +1,5 @@
 # Two commands: `make lab-up` brings up a lab and proves it, `make test` runs everything. Both set up what they need.
-LAB ?= safari-sacco
+LAB ?= moigetech-pki
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,10 +13,10 @@ ROOMS = testbed.lab testbed.testing testbed.pytest_plugin testbed.daemons testbe
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
-lab-up: prerequisites $(READY) ## Bring up a lab and check it: LAB=safari-sacco, ARGS="--set ike=2"
+lab-up: prerequisites $(READY) ## Bring up a lab and check it: LAB=moigetech-pki, ARGS="--set ike=2"
 	@$(BIN)/testbed up $(LAB) $(ARGS)
 
-lab-down: $(READY) ## Remove a lab: LAB=safari-sacco
+lab-down: $(READY) ## Remove a lab: LAB=moigetech-pki
 	@$(BIN)/testbed down $(LAB)
 
 test: prerequisites $(READY) ## Run the whole suite, real daemons included

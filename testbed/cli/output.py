@@ -79,14 +79,14 @@ class Progress:
                     self._running.remove(_label(event))
                 self._print(event)
             elif isinstance(event, Note):
-                console.print(f"  [dim]·[/] [cyan]{event.phase:<8}[/] {escape(event.text)}", soft_wrap=True)
+                console.print(f"  [dim]·[/] [cyan]{event.phase:<10}[/] {escape(event.text)}", soft_wrap=True)
             if self._status is not None:
                 self._status.update(", ".join(self._running[-3:]))
 
     def _print(self, event: StepFinished) -> None:
         mark = "[green]✓[/]" if event.error is None else "[red]✗[/]"
         took = f"[dim]{event.duration_s * 1000:5.0f} ms[/]" if event.phase != "checks" else ""
-        console.print(f"  {mark} [cyan]{event.phase:<8}[/] {escape(_label(event))} {took}".rstrip(), soft_wrap=True)
+        console.print(f"  {mark} [cyan]{event.phase:<10}[/] {escape(_label(event))} {took}".rstrip(), soft_wrap=True)
         if event.error is not None:
             console.print(f"      {escape(event.error)}", soft_wrap=True)
 
@@ -108,21 +108,37 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str |
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> None:
-    """What was expected and what was seen; the same claim in two phases takes one row if it held in both."""
+    """What was expected and what was seen, step by step; a claim of two phases takes one row if it held in both."""
     made = Table(header_style="bold", expand=False)
-    for column in ("", "expectation", "tunnel", "expected", "seen"):
+    for column in ("step", "", "expectation", "expected", "seen"):
         made.add_column(column, overflow="fold")
     groups: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
         groups.setdefault(verdict.claim, []).append(verdict)
-    for claim, group in groups.items():
-        rows = group[-1:] if all(verdict.held for verdict in group) else group
-        for verdict in rows:
+    shown_step = ""
+    for group in sorted(groups.values(), key=lambda group: _turn(verdicts, group[0].step)):
+        for verdict in group[:1] if all(verdict.held for verdict in group) else group:
+            step = verdict.step if verdict.step != shown_step else ""
+            if step and shown_step:
+                made.add_section()
+            shown_step = verdict.step
+            phases = group if all(v.held for v in group) else [verdict]
             mark = "[green]✓[/]" if verdict.held else "[bold red]✗[/]"
-            phases = [v.phase for v in group] if len(rows) < len(group) else [verdict.phase]
-            tunnel = " and ".join(phase.removeprefix("tunnel ") for phase in phases)
-            made.add_row(mark, escape(claim), tunnel, escape(verdict.expected), escape(verdict.seen))
+            made.add_row(escape(step), mark, _claim(verdict, phases), escape(verdict.expected), escape(verdict.seen))
     _printer().print(made)
+
+
+def _turn(verdicts: Sequence[Verdict], step: str) -> int:
+    """Where a step came first."""
+    return next(number for number, verdict in enumerate(verdicts) if verdict.step == step)
+
+
+def _claim(verdict: Verdict, phases: Sequence[Verdict]) -> str:
+    """A claim without the step that stands beside it; how often it was checked, or when it did not hold."""
+    text = escape(verdict.claim.removeprefix(f"{verdict.step}: "))
+    if verdict.held and len(phases) > 1:
+        return f"{text} [dim]×{len(phases)}[/]"
+    return text if verdict.held else f"{text} [dim]({verdict.phase})[/]"
 
 
 def _printer() -> Console:

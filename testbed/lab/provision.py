@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Provision", "first_failure"]
 
 _CLOCK_S, _CA_S = 30.0, 30.0
+_TOLD = ("CA", "enrol")  # steps whose outcome is shown at once, as a router's console does
 
 
 class Provision:
@@ -100,13 +101,13 @@ class Provision:
             and known.valid_at(enrolment.now())
             and self._stands(trustpoint, known.fingerprint("sha256"))
         ):
-            return f"{show_name(known.subject_name)}, SHA-256 {known.fingerprint('sha256')}: kept"
+            return f"{show_name(known.subject_name)}, SHA-256 {_grouped(known.fingerprint('sha256'))}: kept"
         found = enrolment.authenticate(trustpoint.fingerprint or told)
         self._trusted_anew.add((enrolment.node.name, trustpoint.name))
         fresh = enrolment.ca_certificate
         name = show_name(fresh.subject_name) if fresh else "?"
         compared = "compared" if trustpoint.fingerprint or told else "not compared: nobody has told it"
-        return f"{name}, SHA-256 {found.sha256}: {compared}"
+        return f"{name}, SHA-256 {_grouped(found.sha256)}: {compared}"
 
     def _told(self, trustpoint: TrustpointConfig) -> str | None:
         """The fingerprint by another way than the network, as from operator to operator."""
@@ -148,7 +149,10 @@ class Provision:
 
         def check() -> tuple[bool, str]:
             with self._events.step(phase, f"{trustpoint}: {expected}", name):
-                return True, step(enrolment)
+                seen = step(enrolment)
+            if phase in _TOLD:
+                self._events.note(phase, f"{name}: {seen}")
+            return True, seen
 
         return timed(f"{phase}: {name}, trustpoint {trustpoint}", expected, "set-up", check)
 
@@ -156,6 +160,11 @@ class Provision:
         for name, device in self._live.devices.items():
             for trustpoint in device.trustpoints:
                 yield self._live.enrolment(name, trustpoint)
+
+
+def _grouped(fingerprint: str) -> str:
+    """In groups of eight, as IOS shows it, and as people compare it."""
+    return " ".join(fingerprint[at : at + 8] for at in range(0, len(fingerprint), 8))
 
 
 def first_failure(verdicts: list[Verdict]) -> TestbedError | None:

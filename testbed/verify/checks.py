@@ -35,14 +35,23 @@ _SILENT_TRIES, _SILENT_INTERVAL_S, _SILENT_WAIT_S = 3, 0.05, 0.25
 _SETTLE_S = 5.0  # for a tunnel that comes up by itself
 
 
-def timed(claim: str, expected: str, phase: Phase, check: Callable[[], tuple[bool, str]]) -> Verdict:
-    """A verdict from a check that returns whether it held and what was seen; what it raises is seen, too."""
+_STEPS: dict[Phase, str] = {"tunnel down": "reachability", "tunnel up": "traffic"}
+
+
+def timed(
+    claim: str, expected: str, phase: Phase, check: Callable[[], tuple[bool, str]], step: str | None = None
+) -> Verdict:
+    """A verdict from a check that returns whether it held and what was seen; what it raises is seen, too.
+
+    What belongs to the set-up names its step at the beginning of its claim.
+    """
     begun = time.monotonic()
     try:
         held, seen = check()
     except TestbedError as failure:
         held, seen = False, str(failure).replace("\n ", ";")
-    return Verdict(claim, expected, seen, held, phase, time.monotonic() - begun)
+    belongs = step or _STEPS.get(phase) or claim.partition(":")[0]
+    return Verdict(claim, expected, seen, held, phase, time.monotonic() - begun, belongs)
 
 
 @dataclass(frozen=True)
@@ -209,7 +218,7 @@ def check_tunnel(live: LiveLab, expectation: Tunnel, failure: str | None) -> Ver
             f"{len(children)} CHILD SA{'s' if len(children) > 1 else ''} installed at both ends"
         )
 
-    return timed(f"tunnel {expectation.connection} is up", expected, "tunnel up", check)
+    return timed(f"tunnel {expectation.connection} is up", expected, "tunnel up", check, "IPsec")
 
 
 def _selectors(prefixes: tuple[object, ...]) -> str:

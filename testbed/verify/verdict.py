@@ -12,7 +12,9 @@ Phase = Literal["tunnel down", "set-up", "tunnel up"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """One expectation, checked. `held` is whether what was seen is what was expected."""
+    """One expectation, checked. `held` is whether what was seen is what was expected; `step` is the part of bringing a
+    lab up to which it belongs.
+    """
 
     claim: str
     expected: str
@@ -20,6 +22,7 @@ class Verdict:
     held: bool
     phase: Phase
     duration_s: float
+    step: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
