@@ -137,7 +137,7 @@ def _claim(verdict: Verdict, phases: Sequence[Verdict]) -> str:
     """A claim without the step that stands beside it; how often it was checked, or when it did not hold."""
     text = escape(verdict.claim.removeprefix(f"{verdict.step}: "))
     if verdict.held and len(phases) > 1:
-        return f"{text} [dim]×{len(phases)}[/]"
+        return f"{text} [dim](twice)[/]"
     return text if verdict.held else f"{text} [dim]({verdict.phase})[/]"
 
 

@@ -45,7 +45,7 @@ PASSWORD = "let-me-in"
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("clients")
     (folder / "topology.yaml").write_text(TOPOLOGY.format(legacy="true"))
-    with Lab.from_folder(folder, name="clients").up() as made:
+    with Lab.from_folder(folder, name=f"t-{uuid.uuid4().hex[:10]}").up() as made:
         yield made
 
 

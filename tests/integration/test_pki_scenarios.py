@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ VERSIONS = pytest.mark.parametrize("labs", ["1", "2"], indirect=True, ids=["IKEv
 def labs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """One lab for each IKE version, for as long as tests want it; each test leaves it as it was."""
     folder = write_pki(tmp_path_factory.mktemp("pki"), ike=request.param)
-    with Lab.from_folder(folder, name=f"pki-v{request.param}").up() as lab:
+    with Lab.from_folder(folder, name=f"t-{uuid.uuid4().hex[:10]}").up() as lab:
         assert [verdict.claim for verdict in lab.verdicts if not verdict.held] == []
         yield lab
 
