@@ -116,8 +116,12 @@ class CertificateAuthority:
             if not stat.S_ISSOCK(path.lstat().st_mode):  # no link to a socket of this machine
                 raise OSError("its admin socket is none")
             connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(_PATIENCE_S)
-            connection.connect(str(path))
+            try:
+                connection.settimeout(_PATIENCE_S)
+                connection.connect(str(path))
+            except BaseException:
+                connection.close()
+                raise
             return connection
         finally:
             os.close(handle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,15 +58,57 @@ class Convergence:
         self.states: dict[str, NodeState] = {}
         self.made: set[str] = set()
         self._images: Mapping[str, str] = {}
+        self._wired: set[str] = set()  # of those made: have some of their links already
+        self._begun: set[str] = set()  # and have had their daemons started
 
     def all(self) -> dict[str, NodeState]:
         """Nodes, links and daemons as planned, and the hooks of those nodes that were made."""
-        self.made = set()
+        self.made, self._wired, self._begun = set(), set(), set()
         missing = self._prune()
-        self.states |= on_each(missing, self._create, "starting nodes")
+        first = self._first() if missing.keys() == self.plan.nodes.keys() else []
+        self.states |= on_each({name: missing[name] for name in first}, self._create, "starting nodes")
+        with ThreadPoolExecutor(1, "first") as beside:
+            head = beside.submit(self._begin, first)
+            rest = {name: item for name, item in missing.items() if name not in first}
+            self.states |= on_each(rest, self._create, "starting nodes")
+        head.result()
         self.booted(self.states)
         self.settle(self.states)
         return self.states
+
+    def _first(self) -> list[str]:
+        """Nodes worth having before the others: those that others get the time from, and the routers between them.
+
+        A clock takes half a second to be set, mostly in waiting, and meanwhile the other nodes can be started.
+        """
+        asked = {server.node for device in self.devices.values() if device.ntp for server in device.ntp.servers}
+        between = {name for name, node in self.plan.nodes.items() if self.devices[name].forwards and not node.daemons}
+        return [name for name in self.plan.nodes if name in asked | between] if asked - {None} else []
+
+    def _begin(self, names: list[str]) -> None:
+        """Wire these nodes with each other, and start the daemons of those that have no other links."""
+        self.booted(names)
+        states = {name: self.states[name] for name in names}
+        wiring = Wiring(self.plan.lab, {name: state.namespace for name, state in states.items()})
+        links = [
+            link
+            for link in self.plan.links.values()
+            if link.kind == "point-to-point" and all(end.node in states for end in link.ends)
+        ]
+        if not links:
+            return
+        wiring.connect(links, fresh=states)
+        self._wired = set(names)
+        whole = []
+        for name in names:
+            ends = [(link, end) for link in links for end in link.ends if end.node == name]
+            prefixes = [address.network for _, end in ends for address in end.addresses]
+            node = self.plan.nodes[name]
+            reachable = [route for route in node.routes if any(route[1] in prefix for prefix in prefixes)]
+            wiring.configure(replace(node, routes=tuple(reachable)), ends)
+            if len(ends) == len(self.plan.attachments_of(name)) and not self.devices[name].initiates_at_once:
+                whole.append(name)
+        self._start_each(whole, "starting daemons")
 
     def lost(self) -> list[str]:
         """Nodes that were there and went away meanwhile: the engine finishes what a killed `down` has told it."""
@@ -129,7 +172,7 @@ class Convergence:
         running = {name: state for name, state in self.states.items() if name in self.plan.nodes}
         wiring = Wiring(self.plan.lab, {name: state.namespace for name, state in running.items()})
         with self.events.step("links", f"{len(self.plan.links)} links"):
-            wiring.connect(self.plan.links.values(), fresh=self.made)
+            wiring.connect(self.plan.links.values(), fresh=self.made - self._wired)
         starting = set(with_daemons)
         # One after the other, since Python would do no two at once; those with daemons first, which then start beside.
         order = sorted(running, key=self._turn)
@@ -138,7 +181,7 @@ class Convergence:
             daemons: dict[str, Future[None]] = {}
             for name in order:
                 wiring.configure(self.plan.nodes[name], self.plan.attachments_of(name))
-                if name in starting and name not in callers and self.plan.nodes[name].daemons:
+                if name in starting - self._begun and name not in callers and self.plan.nodes[name].daemons:
                     before = [daemons[other] for other in self.plan.nodes[name].starts_after if other in daemons]
                     daemons[name] = pool.submit(self._start_daemons, running[name], before)
         collect(daemons, "starting daemons")
@@ -148,6 +191,17 @@ class Convergence:
     def _turn(self, name: str) -> tuple[bool, int]:
         node = self.plan.nodes[name]
         return not node.daemons, len(node.starts_after)
+
+    def _start_each(self, names: Iterable[str], what: str) -> None:
+        """Start the daemons of nodes that are up, each after those that it has to wait for."""
+        order = sorted((name for name in names if self.plan.nodes[name].daemons), key=self._turn)
+        started: dict[str, Future[None]] = {}
+        with ThreadPoolExecutor(len(order) or 1, "daemon") as pool:
+            for name in order:
+                before = [started[other] for other in self.plan.nodes[name].starts_after if other in started]
+                started[name] = pool.submit(self._start_daemons, self.states[name], before)
+        collect(started, what)
+        self._begun |= set(order)
 
     def daemons(self, names: Iterable[str]) -> None:
         """Start the daemons of these nodes that do not run."""

@@ -34,7 +34,7 @@ class DatabaseFiles:
         self._server = server
         settings = server.settings
         self._folder = Path(settings.database_directory or settings.directory)
-        self._written = 0
+        self._written: set[int] = set()  # not the highest: two may be committed in the other order
 
     def update(self) -> None:
         """Write what has changed since the last time. Raises OSError if there is no room for it."""
@@ -47,19 +47,19 @@ class DatabaseFiles:
         for authority in server.authorities:
             write_private(self._folder / authority.crl_name, server.crl(authority), 0o644)
         if server.settings.database_level != "minimum":
-            for issued in server.store.certificates():
-                self._certificate(issued)
+            for serial in server.store.serials():
+                issued = server.store.certificate(serial) if serial not in self._written else None
+                if issued is not None:
+                    self._certificate(issued)
 
     def _certificate(self, issued: IssuedCertificate) -> None:
-        if issued.serial <= self._written:
-            return
         subject = ios_name(read_certificate(issued.der).subject_name)
         until = issued.not_after.strftime("%H:%M:%S UTC %b %d %Y")
         text = f"subjectname_str = {subject}\nexpiration = {until}\n"
         write_private(self._folder / f"{issued.serial}.cnm", text.encode(), 0o644)
         if self._server.settings.database_level == "complete":
             write_private(self._folder / f"{issued.serial}.cer", issued.der, 0o644)
-        self._written = issued.serial
+        self._written.add(issued.serial)
 
     def _archive(self) -> None:
         settings = self._server.settings

@@ -76,7 +76,8 @@ class CertificateServer:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.store = Store(directory / "ca.db")
         self._authorities: list[Authority] = []
-        self._crls: dict[int, tuple[bytes, datetime]] = {}
+        self._crls: dict[int, tuple[bytes, datetime, int]] = {}
+        self._revocations = 0  # counts what makes the lists that there are old
         self._lock = threading.RLock()
         self._failures: defaultdict[str, deque[float]] = defaultdict(deque)
         self.changed = threading.Event()  # set when something was issued, revoked or published
@@ -288,7 +289,7 @@ class CertificateServer:
             if other.spki != enrolment.request.spki and other.revoked is None and other.not_after > now:
                 if self.settings.duplicates == "reject":
                     raise RefusedError(FailInfo.BAD_REQUEST, "the subject has a certificate for another key")
-                self._revoke(other.serial, _SUPERSEDED)
+                self.store.revoke(other.serial, now, _SUPERSEDED)
 
     def _keep(self, enrolment: Enrolment) -> Outcome:
         with self.store:
@@ -307,6 +308,8 @@ class CertificateServer:
             self._check_duplicates(enrolment)
             number = self._add_request(enrolment, "granted")
             self._add_certificate(authority, certificate, number)
+        if self.settings.duplicates == "supersede":
+            self.publish()
         self.changed.set()
         return Outcome(certificate, authority)
 
@@ -369,20 +372,14 @@ class CertificateServer:
         issued = self.store.certificate(serial)
         if issued is None or issued.purpose == "ca":
             raise RefusedError(FailInfo.BAD_CERT_ID, f"no certificate {serial:#x} that could be revoked")
-        if not self._revoke(serial, reason):
+        if not self.store.revoke(serial, self.now(), reason):
             raise RefusedError(FailInfo.BAD_CERT_ID, f"certificate {serial:#x} is revoked already")
-
-    def _revoke(self, serial: int, reason: int) -> bool:
-        done = self.store.revoke(serial, self.now(), reason)
-        self._crls.clear()
-        self.changed.set()
-        return done
+        self.publish()
 
     def unrevoke(self, serial: int) -> None:
         if not self.store.unrevoke(serial):
             raise RefusedError(FailInfo.BAD_CERT_ID, f"certificate {serial:#x} is not revoked")
-        self._crls.clear()
-        self.changed.set()
+        self.publish()
 
     def new_password(self) -> tuple[str, datetime]:
         """A password that is good once, and until when. Raises RefusedError where requests need none."""
@@ -398,18 +395,20 @@ class CertificateServer:
     def crl(self, authority: Authority) -> bytes:
         """The list as it is now; a new one if something has changed, or the last one is at its end."""
         with self._lock:
-            now = self.now()
+            now, revocations = self.now(), self._revocations  # read before the list of them is
             known = self._crls.get(authority.number)
-            lifetime = timedelta(seconds=self.settings.crl_lifetime_s)
-            if known is None or not known[1] <= now < known[1] + lifetime * 0.9:
+            if known is None or known[2] != revocations or not self._is_fresh(known[1], now):
                 revoked = self.store.revoked(authority.number)
-                known = authority.crl(revoked, self.store.counter("crl"), now), now
+                known = authority.crl(revoked, self.store.counter("crl"), now), now, revocations
                 self._crls[authority.number] = known
             return known[0]
 
+    def _is_fresh(self, made: datetime, now: datetime) -> bool:
+        return made <= now < made + timedelta(seconds=self.settings.crl_lifetime_s) * 0.9
+
     def publish(self) -> None:
-        """Make new lists, whether anything has changed or not."""
-        self._crls.clear()
+        """Make new lists when they are next asked for, whether anything has changed or not."""
+        self._revocations += 1
         self.changed.set()
 
 

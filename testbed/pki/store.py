@@ -85,14 +85,20 @@ class Store:
     def __enter__(self) -> Store:
         """One transaction, for several calls that belong together."""
         self._lock.acquire()
-        if not self._db.in_transaction:
+        try:
             self._db.execute("begin immediate")
+        except BaseException:
+            self._lock.release()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            self._db.execute("commit" if kind is None else "rollback")
+            if kind is None:
+                self._db.execute("commit")
         finally:
+            if self._db.in_transaction:  # something went wrong, perhaps the commit itself: a full disk
+                self._db.execute("rollback")
             self._lock.release()
 
     def _all(self, statement: str, values: Iterable[Any] = ()) -> list[Any]:
@@ -143,6 +149,9 @@ class Store:
         where = " and ".join(f"{column} = ?" for column, _ in wanted)
         sql = _CERTIFICATE + (f"where {where} " if where else "") + "order by serial"
         return [_issued(row) for row in self._all(sql, [value for _, value in wanted])]
+
+    def serials(self) -> list[int]:
+        return [int(row[0]) for row in self._all("select serial from certificate order by serial")]
 
     def revoked(self, authority: int) -> list[IssuedCertificate]:
         rows = self._all(_CERTIFICATE + "where revoked is not null and authority = ? order by serial", (authority,))

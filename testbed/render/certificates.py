@@ -38,6 +38,7 @@ def _files(trustpoint: TrustpointConfig) -> Iterator[tuple[str, str]]:
         "fingerprint": trustpoint.fingerprint or "",
         "auto_enroll": trustpoint.auto_enroll_percent or "",
         "regenerate": "yes" if trustpoint.regenerate else "",
+        "retry": trustpoint.retry_s,
     }
     yield "settings", "".join(shell_assignment(name, value) for name, value in settings.items())
     yield "key", _options(type=trustpoint.key_type, size=trustpoint.key_bits, outform="pem")

@@ -265,7 +265,9 @@ class Trustpoint(_Model):
         int | None, Field(ge=1, le=99, description="Renew at this percentage of the certificate's lifetime.")
     ] = None
     regenerate: Annotated[bool, Field(description="Renew with a new key pair.")] = False
-    retry_s: Annotated[int, Field(ge=1, le=3600, description="Seconds between polls for a request that waits.")] = 1
+    retry_s: Annotated[
+        int, Field(ge=1, le=3600, description="Seconds until a router asks again, for what waits or has failed.")
+    ] = 1
     wait_s: Annotated[int, Field(ge=0, le=86400, description="How long `up` waits for a grant; 0: not at all.")] = 0
 
     @model_validator(mode="after")

@@ -70,6 +70,7 @@ def _processes(others: set[str]) -> list[str]:
             name = (directory / "comm").read_text().strip()
         except OSError:
             continue
-        if container and container[1] not in others:
+        # `runc:[2:INIT]` is a container that somebody, perhaps somebody else, is starting at this moment.
+        if container and container[1] not in others and not name.startswith("runc:"):
             found.append(f"{directory.name} {name}")
     return found

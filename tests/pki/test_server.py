@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from testbed.pki.iosfiles import DatabaseFiles
 from testbed.pki.names import encode_name, ios_name, show_name
 from testbed.pki.pkcs10 import read_request
 from testbed.pki.server import CertificateServer
+from testbed.pki.store import IssuedCertificate
 from testbed.pki.x509 import read_certificate
 from tests.pki.client import Answer, make_key, make_request
 from tests.pki.conftest import Ca
@@ -373,3 +376,49 @@ def test_admin_tells_why_it_refuses(ca: Ca) -> None:
 
 def test_a_request_tells_its_digest() -> None:
     assert read_request(make_request(make_key())).digest == "sha256"
+
+
+def test_a_list_that_was_being_made_while_something_was_revoked_is_not_kept(
+    ca: Ca, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The revocation comes after the list was read from the database, and before it is signed."""
+    serial = asked(ca).certificates[0].serial
+    reading = ca.server.store.revoked
+
+    def read_then_revoke(authority: int) -> list[IssuedCertificate]:
+        found = reading(authority)
+        monkeypatch.setattr(ca.server.store, "revoked", reading)
+        ca.server.revoke(serial)
+        return found
+
+    monkeypatch.setattr(ca.server.store, "revoked", read_then_revoke)
+    assert revoked_in(ca) == {}
+    assert set(revoked_in(ca)) == {serial}
+
+
+def test_a_transaction_that_cannot_be_committed_leaves_nothing_and_no_lock(ca: Ca) -> None:
+    store = ca.server.store
+
+    def twice_the_same() -> None:
+        with store:
+            store.put("mark", 1)
+            for _ in range(2):
+                store.add_request("T", b"key", "", "pending", "test", b"", ca.moment)
+
+    with pytest.raises(sqlite3.IntegrityError):
+        twice_the_same()
+    assert store.peek("mark", 0) == 0
+    assert asked(ca).status == SUCCESS
+
+
+def test_files_of_certificates_that_were_committed_in_another_order(make_ca: MakeCa, tmp_path: Path) -> None:
+    ca = make_ca(database_level="complete", database_directory=str(tmp_path / "db"))
+    files, store = DatabaseFiles(ca.server), ca.server.store
+    certificate = asked(ca).certificates[0]
+    issued = store.certificate(certificate.serial)
+    assert issued is not None
+    store.add_certificate(replace(issued, serial=30))
+    files.update()
+    store.add_certificate(replace(issued, serial=29))
+    files.update()
+    assert {"29.cer", "30.cer"} <= {path.name for path in (tmp_path / "db").iterdir()}
