@@ -113,7 +113,8 @@ class Convergence:
     def lost(self) -> list[str]:
         """Nodes that were there and went away meanwhile: the engine finishes what a killed `down` has told it."""
         kept = {name: state for name, state in self.states.items() if name not in self.made}
-        return [name for name, state in kept.items() if not Path(f"/proc/{state.pid}").exists()]
+        # Its namespace goes before its process, which may be a zombie for a while.
+        return [name for name, state in kept.items() if not state.namespace.exists()]
 
     def _prune(self) -> dict[str, tuple[str, str]]:
         """Keep the nodes that are as planned and run, and remove all others of this lab.
