@@ -17,6 +17,7 @@ __all__ = ["to_svg"]
 
 WIDTH, LINE, GAP, LEVEL, MARGIN = 190, 15, 34, 110, 30
 HEAD = 40
+CAPTION, NARROW = 27, 200  # characters that fit into a box; how near two boxes are for a label between them
 
 
 @dataclass
@@ -29,6 +30,12 @@ class _Box:
     @property
     def height(self) -> float:
         return HEAD + LINE * len(self.lines) + 6
+
+    @property
+    def caption(self) -> str:
+        """What the node is, and its host name as far as there is room."""
+        text = self.node.what if self.node.hostname == self.node.name else f"{self.node.what} · {self.node.hostname}"
+        return text if len(text) <= CAPTION else text[: CAPTION - 1] + "…"
 
     @property
     def middle(self) -> float:
@@ -127,8 +134,12 @@ def _wire(drawing: _Drawing, above: _Box, link: GraphLink) -> None:
 
 def _tunnel(drawing: _Drawing, name: str, version: int, one: str, other: str) -> dict[str, object]:
     left, right = sorted((drawing.boxes[one], drawing.boxes[other]), key=lambda box: box.x)
-    y = max(left.y, right.y) + 20
     start, end = left.x + WIDTH, right.x
+    if end - start < NARROW:  # too near to each other for a label between them: below both
+        start, end, y = start - 25, end + 25, max(left.bottom, right.bottom)
+        path = f"M {start} {left.bottom} C {start} {y + 30}, {end} {y + 30}, {end} {right.bottom}"
+        return {"name": name, "version": version, "path": path, "x": (start + end) / 2, "y": y + 40}
+    y = max(left.y, right.y) + 20
     dip = y + min(60, (end - start) / 8)
     return {
         "name": name,

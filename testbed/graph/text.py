@@ -25,7 +25,7 @@ def to_text(loaded: LoadedTopology) -> str:
 
 def _node(node: GraphNode, first: str, rest: str) -> Iterator[str]:
     addresses = ", ".join(f"{interface} {' '.join(found)}" for interface, found in node.addresses)
-    yield f"{first}{node.name} ({node.role})  {addresses}".rstrip()
+    yield f"{first}{node.name} ({node.what})  {addresses}".rstrip()
     for number, link in enumerate(node.links):
         last = number == len(node.links) - 1
         again = f"  also {', '.join(link.again)}" if link.again else ""

@@ -18,13 +18,21 @@ __all__ = ["GraphLink", "GraphNode", "lab_trees"]
 
 @dataclass
 class GraphNode:
-    """A node, the links that lead away from the core, and `(interface, addresses)` for each of its interfaces."""
+    """A node, the links that lead away from the core, and `(interface, addresses)` for each of its interfaces.
+
+    `services` is what it is beside its role.
+    """
 
     name: str
     role: str
     hostname: str
     addresses: list[tuple[str, list[str]]]
+    services: list[str] = field(default_factory=list)
     links: list[GraphLink] = field(default_factory=list)
+
+    @property
+    def what(self) -> str:
+        return ", ".join([self.role, *self.services])
 
     def walk(self) -> Iterator[GraphNode]:
         yield self
@@ -100,4 +108,8 @@ def _node(loaded: LoadedTopology, name: str) -> GraphNode:
     addresses: dict[str, list[str]] = {}
     for interface, address in loaded.addressing.of_node(name):
         addresses.setdefault(interface, []).append(str(address))
-    return GraphNode(name, spec.role, spec.hostname or name, list(addresses.items()))
+    services = [
+        *(["CA"] if spec.certificate_server else []),
+        *(["time server"] if spec.ntp and spec.ntp.master is not None else ["NTP"] if spec.ntp else []),
+    ]
+    return GraphNode(name, spec.role, spec.hostname or name, list(addresses.items()), services)
