@@ -131,7 +131,7 @@ static inline void clock_step(vclock *clock, int64_t ns, int absolute) {
   parameters p = clock_rebased(clock);
   int64_t by = absolute ? ns - p.v0 : ns;
   p.v0 += by;
-  if (absolute) p.slew = 0;
+  p.slew = 0;
   clock->status |= STA_UNSYNC;
   clock->maxerror = clock->esterror = PHASE_LIMIT;
   clock->maxerror_m = p.m0;

@@ -132,7 +132,7 @@ static void phase_locked(parameters *p, const struct timex *t) {
   vclock *c = clock_page;
   double offset = t->offset * (c->status & STA_NANO ? 1.0 : 1000.0);
   if (fabs(offset) > 5e8) offset = copysign(5e8, offset);
-  double since = c->offset_m ? (p->m0 - c->offset_m) * 1e-9 : 0, most = exp2(8 + c->constant + 2);
+  double since = c->offset_m ? (p->m0 - c->offset_m) * 1e-9 : 0, most = exp2(2 + 1 + c->constant);
   if (since > most) since = most;
   if (!(c->status & STA_FREQHOLD))
     c->frequency += (int64_t)(offset * since / exp2(2 * (2 + 2 + c->constant)) * 65536e-3);
@@ -215,6 +215,11 @@ static int node_adjtimex(struct timex *t) {
     t->offset = left;
     return state;
   }
+  if ((modes & ADJ_SETOFFSET) &&
+      (t->time.tv_usec < 0 || t->time.tv_usec >= (modes & ADJ_NANO ? SECOND : SECOND / 1000))) {
+    errno = EINVAL;
+    return -1;
+  }
   if (modes & ADJ_SETOFFSET)
     clock_step(clock_page, t->time.tv_sec * SECOND + t->time.tv_usec * (modes & ADJ_NANO ? 1 : 1000), 0);
   if (modes) adjust(t);
@@ -225,6 +230,10 @@ static int node_adjtimex(struct timex *t) {
 
 EXPORT int clock_settime(clockid_t id, const struct timespec *t) {
   if (!node_clock() || id != CLOCK_REALTIME) return REAL(clock_settime)(id, t);
+  if (t->tv_nsec < 0 || t->tv_nsec >= SECOND || t->tv_sec < 0) {
+    errno = EINVAL;
+    return -1;
+  }
   return step(t->tv_sec * SECOND + t->tv_nsec, 1);
 }
 
@@ -298,18 +307,24 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags,
 
 /* ---- absolute deadlines: the node's clock -> the kernel's --------------------------------------------------- */
 
-/* The same deadline on the kernel's clock. One before 1978 is a monotonic time, which the callers below also take. */
+/* The same deadline, which is one of the node's clock, on the kernel's. */
 static const struct timespec *deadline(const struct timespec *at, struct timespec *real) {
-  if (!node_clock() || !at || at->tv_sec < (1 << 28)) return at;
+  if (!node_clock() || !at) return at;
   int64_t left = at->tv_sec * SECOND + at->tv_nsec - node_ns(), ns = real_ns(CLOCK_REALTIME) + left;
   as_timespec(ns < 0 ? 0 : ns, real);
   return real;
 }
 
+/* The same for what may be on CLOCK_MONOTONIC as well, which nothing here tells: that one counts from the boot of the
+ * machine, and passes for a time before 1978. */
+static const struct timespec *either(const struct timespec *at, struct timespec *real) {
+  return at && at->tv_sec < (1 << 28) ? at : deadline(at, real);
+}
+
 EXPORT int pthread_cond_timedwait(pthread_cond_t *restrict c, pthread_mutex_t *restrict m,
                                   const struct timespec *restrict at) {
   struct timespec real;
-  return REAL_VERSION(pthread_cond_timedwait, "GLIBC_2.3.2")(c, m, deadline(at, &real));
+  return REAL_VERSION(pthread_cond_timedwait, "GLIBC_2.3.2")(c, m, either(at, &real));
 }
 
 EXPORT int pthread_mutex_timedlock(pthread_mutex_t *restrict m, const struct timespec *restrict at) {
@@ -339,19 +354,19 @@ EXPORT int pthread_timedjoin_np(pthread_t thread, void **result, const struct ti
 
 EXPORT int clock_nanosleep(clockid_t id, int flags, const struct timespec *at, struct timespec *left) {
   struct timespec real;
-  return REAL(clock_nanosleep)(id, flags, flags & TIMER_ABSTIME ? deadline(at, &real) : at, left);
+  return REAL(clock_nanosleep)(id, flags, (flags & TIMER_ABSTIME) && id == CLOCK_REALTIME ? deadline(at, &real) : at, left);
 }
 
 EXPORT int timer_settime(timer_t timer, int flags, const struct itimerspec *value, struct itimerspec *old) {
   struct itimerspec set = *value;
   int armed = value->it_value.tv_sec || value->it_value.tv_nsec;
-  if ((flags & TIMER_ABSTIME) && armed) set.it_value = *deadline(&value->it_value, &set.it_value);
+  if ((flags & TIMER_ABSTIME) && armed) set.it_value = *either(&value->it_value, &set.it_value);
   return REAL_VERSION(timer_settime, "GLIBC_2.3.3")(timer, flags, &set, old);
 }
 
 EXPORT int timerfd_settime(int fd, int flags, const struct itimerspec *value, struct itimerspec *old) {
   struct itimerspec set = *value;
   int armed = value->it_value.tv_sec || value->it_value.tv_nsec;
-  if ((flags & TFD_TIMER_ABSTIME) && armed) set.it_value = *deadline(&value->it_value, &set.it_value);
+  if ((flags & TFD_TIMER_ABSTIME) && armed) set.it_value = *either(&value->it_value, &set.it_value);
   return REAL(timerfd_settime)(fd, flags, &set, old);
 }

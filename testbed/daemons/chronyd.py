@@ -137,14 +137,7 @@ def move_clock(runtime: Runtime, node: NodeState, how: str, value: str) -> Clock
 
 def show_offset(seconds: float) -> str:
     """`+3.0 years`, `-12.5 ms`: as large a unit as makes sense."""
-    for unit, size in (
-        ("years", 31557600.0),
-        ("days", 86400.0),
-        ("h", 3600.0),
-        ("min", 60.0),
-        ("s", 1.0),
-        ("ms", 1e-3),
-    ):
+    for unit, size in _UNITS:
         if abs(seconds) >= size:
             return f"{seconds / size:+.1f} {unit}"
     return f"{seconds * 1e6:+.1f} us"

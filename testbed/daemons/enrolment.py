@@ -11,7 +11,7 @@ from testbed.errors import DaemonError, EnrolmentError
 from testbed.pki.ber import BerError
 from testbed.pki.names import show_name
 from testbed.pki.pem import from_pem
-from testbed.pki.x509 import Certificate, read_certificate
+from testbed.pki.x509 import Certificate, authority_key_id, key_id, read_certificate
 from testbed.runtime.files import read_file
 from testbed.runtime.vclock import CLOCK_FILE, read_clock
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Enrolment", "EnrolmentStatus", "Fingerprints", "describe", "node_time", "validity_error"]
 
 EnrolmentStatus = Literal["granted", "pending"]
-_OTHER_FINGERPRINT, _PENDING, _NOT_VALID = 3, 4, 5
+_OTHER_FINGERPRINT, _PENDING, _NOT_VALID, _NOT_LOADED = 3, 4, 5, 6
 _NOISE = ("building CRED_CONTAINER", "transaction ID", "plugin '", "going to sleep", "reply status")
 
 
@@ -113,6 +113,11 @@ class Enrolment:
         """The CA's certificate, if the CA has been authenticated."""
         return _certificate(self.node.identity.directory / "nvram-x509ca" / f"{self.trustpoint.name}.pem")
 
+    def is_of_its_ca(self, certificate: Certificate) -> bool:
+        """Whether the CA that is trusted now has issued it, and not one before a rollover."""
+        ca = self.ca_certificate
+        return ca is not None and authority_key_id(certificate.der) == key_id(ca.spki)
+
     @property
     def pending(self) -> bool:
         """Whether a request waits for an operator."""
@@ -134,6 +139,15 @@ class Enrolment:
         if done.exit_code == _NOT_VALID:
             path = self.node.identity.directory / "nvram" / f"{self.trustpoint.name}.invalid"
             raise self._invalid("the certificate issued is not valid", _certificate(path), done)
+        if done.exit_code == _NOT_LOADED:
+            told = done.stderr.decode(errors="replace").strip().splitlines()
+            raise EnrolmentError(
+                "the certificate is there, and charon does not take it",
+                node=self.node.name,
+                expected="every credential and connection loaded",
+                seen="; ".join(told[-4:]),
+                hint="the node's enrold tries again",
+            )
         if done.exit_code != 0:
             raise self._failed(what, done)
         return "granted"

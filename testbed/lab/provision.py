@@ -126,7 +126,12 @@ class Provision:
 
     def _enrol(self, enrolment: Enrolment) -> str:
         key, certificate = (enrolment.node.name, enrolment.trustpoint.name), enrolment.certificate
-        kept = certificate is not None and certificate.valid_at(enrolment.now()) and key not in self._trusted_anew
+        kept = (
+            certificate is not None
+            and certificate.valid_at(enrolment.now())
+            and key not in self._trusted_anew
+            and enrolment.is_of_its_ca(certificate)
+        )
         if not kept:
             if enrolment.request() == "pending":
                 raise DaemonError(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from testbed.pki.authority import Authority
 
 log = logging.getLogger("ca")
-_TICK_S = 0.1
+_TICK_S, _REST_S = 0.1, 1.0
 
 
 class Daemon:
@@ -32,17 +32,21 @@ class Daemon:
         self.server = server
         settings = server.settings
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if settings.key_size < 2048 or settings.hash == "sha1":
+            # The CA's own certificate goes along, and OpenSSL thinks no better of it than it deserves.
+            self._context.set_ciphers("DEFAULT:@SECLEVEL=0")
         self._files = DatabaseFiles(server)
         self._shown: Authority | None = None
         self.admin = AdminSocket(Admin(server), Path(settings.admin_socket))
         self.http = Listener(server, settings.http) if settings.http else None
         self.https = Listener(server, settings.https, self._context) if settings.https else None
         self._ended = threading.Event()
+        self._resting_until = self._next_round = 0.0
         self._keeper = threading.Thread(target=self._keep, name="housekeeping", daemon=True)
 
     def start(self) -> None:
         if not self.server.settings.waits_for_clock:
-            self._tend()
+            self._tend()  # at once, so that it serves when it says that it is ready
         for part in (self.http, self.https, self.admin):
             if part is not None:
                 part.start()
@@ -63,22 +67,40 @@ class Daemon:
         self._ended.set()
 
     def _keep(self) -> None:
-        self.server.prepare()
         # In real time: the wall clock is what is being watched.
         while not self._ended.wait(_TICK_S):
             self._tend()
 
     def _tend(self) -> None:
-        try:
+        if time.monotonic() < self._resting_until:
+            return
+        for part in (self.server.prepare, self._keep_house, self._serve_tls, self._export):
+            try:
+                part()
+            except Exception:
+                log.exception("housekeeping")
+                self._resting_until = time.monotonic() + _REST_S
+
+    def _keep_house(self) -> None:
+        """Ten times a second until it serves, since others wait for that; then once a second."""
+        now = time.monotonic()
+        if not self.server.enabled or now >= self._next_round:
+            self._next_round = now + 1.0
             self.server.housekeeping()
-            if self.server.enabled and self.server.current is not self._shown:
-                self._show(self.server.current)
-            if self.server.enabled and self.server.changed.is_set():
-                self.server.changed.clear()
+
+    def _serve_tls(self) -> None:
+        if self.server.enabled and self.server.current is not self._shown:
+            self._show(self.server.current)
+
+    def _export(self) -> None:
+        """What cannot be written now, for want of room perhaps, is tried again."""
+        if self.server.enabled and self.server.changed.is_set():
+            self.server.changed.clear()
+            try:
                 self._files.update()
-        except Exception:
-            log.exception("housekeeping")
-            time.sleep(1.0)
+            except BaseException:
+                self.server.changed.set()
+                raise
 
     def _show(self, authority: Authority) -> None:
         """Let HTTPS serve with the certificate of this authority, and ask clients for one of any authority."""

@@ -63,7 +63,7 @@ class Admin:
             return {"ok": True, "result": command(**asked.get("arguments", {}))}
         except (RefusedError, OSError) as failure:
             return {"ok": False, "error": str(failure)}
-        except (ValueError, KeyError, TypeError) as failure:
+        except (ValueError, KeyError, TypeError, OverflowError) as failure:
             return {"ok": False, "error": f"no command: {failure}"}
 
     def info(self) -> dict[str, Any]:

@@ -26,6 +26,8 @@ __all__ = [
     "DIGESTS",
     "LEGACY_CIPHERS",
     "LEGACY_DIGESTS",
+    "MAX_RSA_BITS",
+    "MIN_RSA_BITS",
     "UnknownAlgorithmError",
     "cipher",
     "digest_algorithm",
@@ -46,6 +48,7 @@ DIGESTS = {
     "1.2.840.113549.2.5": "md5",
 }
 LEGACY_DIGESTS = {"md5"}
+MIN_RSA_BITS, MAX_RSA_BITS = 1024, 8192
 CIPHERS = {
     "2.16.840.1.101.3.4.1.2": "aes128",
     "2.16.840.1.101.3.4.1.22": "aes192",

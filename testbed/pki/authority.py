@@ -63,9 +63,9 @@ class Authority:
     tls: Identity
     settings: Settings = field(repr=False)
 
-    def sign(self, body: bytes) -> bytes:
-        """A signed structure: a certificate, a CRL, or an OCSP response."""
-        digest = self.settings.hash
+    def sign(self, body: bytes, digest: str | None = None) -> bytes:
+        """A signed structure: a certificate, a CRL, or an OCSP response; with the settings' digest, unless told."""
+        digest = digest or self.settings.hash
         signature = self.key.sign(body, padding.PKCS1v15(), hash_of(digest))
         return der.sequence(body, signature_algorithm(digest), der.bit_string(signature))
 
@@ -78,12 +78,16 @@ class Authority:
         now: datetime,
         purpose: Purpose = "client",
     ) -> Certificate:
-        """A certificate from now on, which ends at the latest with the authority's own."""
-        until = min(now + timedelta(seconds=self.settings.certificate_lifetime_s), self.certificate.not_after)
+        """A certificate from now on. It ends at the latest with the authority's own; the server's own do just then."""
+        until = self.certificate.not_after
+        if purpose == "client":
+            until = min(now + timedelta(seconds=self.settings.certificate_lifetime_s), until)
+        # OpenSSL would not serve with a certificate that is signed with SHA-1, whatever the lab's age.
+        digest = "sha256" if purpose == "tls" and self.settings.hash == "sha1" else self.settings.hash
         extensions = _extensions(self, spki, names, purpose)
         body = certificate_body(
             serial=serial,
-            algorithm=signature_algorithm(self.settings.hash),
+            algorithm=signature_algorithm(digest),
             issuer=self.certificate.subject,
             not_before=now,
             not_after=until,
@@ -91,7 +95,7 @@ class Authority:
             spki=spki,
             extensions=extensions,
         )
-        return Certificate(self.sign(body), serial, self.certificate.subject, subject, now, until, spki)
+        return Certificate(self.sign(body, digest), serial, self.certificate.subject, subject, now, until, spki)
 
     def crl(self, revoked: Sequence[IssuedCertificate], number: int, now: datetime) -> bytes:
         body = crl_body(
@@ -170,11 +174,16 @@ def make_authority(settings: Settings, store: Store, now: datetime) -> Authority
 def prepare_keys(settings: Settings) -> None:
     """Make the keys of the first authority, which take a while, before anything can be signed with them."""
     for purpose in ("ca", "tls", *(["ra"] if settings.ra else [])):
-        _prepared_key(Path(settings.directory) / f"{purpose}-1.key", settings.key_size)
+        _prepared_key(Path(settings.directory) / f"{purpose}-1.key", _bits(settings, purpose))
+
+
+def _bits(settings: Settings, purpose: str) -> int:
+    """OpenSSL serves TLS with no RSA key of less than 2048 bits, whatever the lab's age."""
+    return max(settings.key_size, 2048) if purpose == "tls" else settings.key_size
 
 
 def _prepared_key(path: Path, size: int) -> rsa.RSAPrivateKey:
-    """The key that was made for this and never used, since there is no certificate for it yet; or a new one."""
+    """The key that was made for this before there could be a certificate for it; or a new one."""
     if path.exists():
         key = read_key(path)
         if key.key_size == size:
@@ -207,7 +216,7 @@ def _own_identity(authority: Authority, store: Store, purpose: Literal["ra", "tl
     known = [item for item in store.certificates(purpose=purpose) if item.authority == authority.number]
     if known and path.exists() and known[-1].not_after > now:
         return Identity(read_certificate(known[-1].der), read_key(path))
-    key = _prepared_key(path, settings.key_size)
+    key = _prepared_key(path, _bits(settings, purpose))
     names = [general_name(name) for name in settings.names if _is_certifiable(name)] if purpose == "tls" else []
     subject = encode_name([("CN", settings.names[0])]) if purpose == "tls" else _ra_name(settings)
     certificate = authority.issue(store.next_serial(), subject, spki_of(key), names, now, purpose)

@@ -31,7 +31,16 @@ from testbed.pki.x509 import Certificate, key_id, read_certificate
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["BrokenMessageError", "SignedMessage", "certificates_only", "decrypt", "encrypt", "read_signed", "signed"]
+__all__ = [
+    "BrokenMessageError",
+    "SignedMessage",
+    "certificates_only",
+    "decrypt",
+    "encrypt",
+    "is_for",
+    "read_signed",
+    "signed",
+]
 
 DATA, SIGNED_DATA, ENVELOPED_DATA = "1.2.840.113549.1.7.1", "1.2.840.113549.1.7.2", "1.2.840.113549.1.7.3"
 CONTENT_TYPE, MESSAGE_DIGEST = "1.2.840.113549.1.9.3", "1.2.840.113549.1.9.4"
@@ -70,7 +79,9 @@ class SignedMessage:
             raise BrokenMessageError("no content, or no messageDigest")
         if seen.expect(0x04).content != hashlib.new(digest, self.content, usedforsecurity=False).digest():
             raise BrokenMessageError("the messageDigest is of another content")
-        verify(load_public_key(signer.spki), self._signature, self._signed, self._signature_identifier, digest)
+        key = load_public_key(signer.spki)
+        if verify(key, self._signature, self._signed, self._signature_identifier, digest) != digest:
+            raise UnknownAlgorithmError("signed with another digest than was announced")
         return signer
 
     def _signer(self) -> Certificate:
@@ -226,6 +237,15 @@ def decrypt(data: bytes, recipient: Certificate, key: rsa.RSAPrivateKey, *, lega
         raise
     except ValueError:
         raise BrokenMessageError("cannot be decrypted") from None
+
+
+def is_for(data: bytes | None, recipient: Certificate) -> bool:
+    """Whether an EnvelopedData names this certificate as a recipient; what is none names nobody."""
+    try:
+        body = ber.parse(data or b"").expect(0x30)[1].expect(0xA0)[0].expect(0x30).children
+        return any(_is_for(info, recipient) for part in body if part.tag == 0x31 for info in part.children)
+    except BerError:
+        return False
 
 
 def _is_for(info: Element, recipient: Certificate) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["FailInfo", "RefusedError"]
+__all__ = ["FailInfo", "RefusedError", "WrongPasswordError"]
 
 
 class FailInfo(IntEnum):
@@ -23,3 +23,7 @@ class RefusedError(Exception):
     def __init__(self, fail_info: FailInfo, text: str) -> None:
         super().__init__(text)
         self.fail_info = fail_info
+
+
+class WrongPasswordError(RefusedError):
+    """No challenge password, or a wrong one; in EST that is HTTP 401."""

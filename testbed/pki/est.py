@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from testbed.pki.ber import BerError
 from testbed.pki.cms import certificates_only
-from testbed.pki.errors import FailInfo, RefusedError
+from testbed.pki.errors import FailInfo, RefusedError, WrongPasswordError
 from testbed.pki.server import Enrolment
 from testbed.pki.x509 import Certificate, read_certificate
 
@@ -66,15 +66,19 @@ def _enrol(
     signer = _client(certificate)
     if signer is None and operation == "simplereenroll":
         return _unauthorized()
-    if signer is None and not server.check_password(_password(authorization), peer):
-        return _unauthorized()
     try:
         request = server.read_request(base64.b64decode(b"".join(body.split()), validate=True))
     except binascii.Error:
         raise RefusedError(FailInfo.BAD_REQUEST, "the body is not Base64") from None
-    # EST has no transactions: the same request again is the same transaction.
-    transaction = "est-" + hashlib.sha256(request.der).hexdigest()
-    outcome = server.enrol(Enrolment(request, transaction, signer, f"EST {operation}", peer, trusted=True))
+    # EST has no transactions: the same key and names again are the same one. Not the same octets, since an ECDSA
+    # signature is another each time.
+    asked = b"".join([request.spki, request.subject, *request.names])
+    transaction = "est-" + hashlib.sha256(asked).hexdigest()
+    enrolment = Enrolment(request, transaction, signer, f"EST {operation}", peer, _password(authorization))
+    try:
+        outcome = server.enrol(enrolment)
+    except WrongPasswordError:
+        return _unauthorized()
     if outcome.certificate is None:
         return EstAnswer(202, headers={"Retry-After": str(_RETRY_S)})
     return _certificates([outcome.certificate])
@@ -87,14 +91,12 @@ def _client(certificate: bytes | None) -> Certificate | None:
         raise RefusedError(FailInfo.BAD_CERT_ID, "the client's certificate cannot be read") from None
 
 
-def _password(authorization: str | None) -> str:
+def _password(authorization: str | None) -> bytes | None:
     scheme, _, value = (authorization or "").partition(" ")
-    if scheme.lower() != "basic":
-        return ""
     try:
-        return base64.b64decode(value, validate=True).decode().partition(":")[2]
-    except (binascii.Error, UnicodeDecodeError):
-        return ""
+        return base64.b64decode(value, validate=True).partition(b":")[2] if scheme.lower() == "basic" else None
+    except ValueError:  # not Base64, or not even ASCII
+        return None
 
 
 def _unauthorized() -> EstAnswer:

@@ -29,7 +29,7 @@ __all__ = ["Listener"]
 
 log = logging.getLogger("ca.http")
 
-MAX_BODY, MAX_TARGET, MAX_HEADERS = 64 * 1024, 32 * 1024, 100
+MAX_BODY, MAX_TARGET = 64 * 1024, 32 * 1024
 MAX_CONNECTIONS, MAX_OF_ONE_CLIENT = 256, 48
 REQUEST_S = 15.0  # for a whole request and its answer, however slowly they come
 _GLANCE_S = 0.1
@@ -60,6 +60,12 @@ class _Handler(BaseHTTPRequestHandler):
             return False
         return super().parse_request()
 
+    def handle_expect_100(self) -> bool:
+        self.send_response_only(100)
+        self.end_headers()
+        self.wfile.flush()
+        return True
+
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the name it has
         log.debug("%s %s", self.address_string(), format % arguments)
 
@@ -70,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._route(None)
 
     def do_POST(self) -> None:
-        self.close_connection = True  # until the body has been read
+        wants_close, self.close_connection = self.close_connection, True  # until the body has been read
         length = self.headers.get("Content-Length", "")
         if not length.isascii() or not length.isdigit() or len(length) > 9:
             self._send(411)
@@ -79,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             body = self.rfile.read(int(length))
             if len(body) == int(length):
-                self.close_connection = self.request_version == "HTTP/1.0"
+                self.close_connection = wants_close
                 self._route(body)
 
     def _route(self, body: bytes | None) -> None:

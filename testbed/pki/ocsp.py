@@ -23,7 +23,7 @@ __all__ = ["respond"]
 
 BASIC, NONCE = "1.3.6.1.5.5.7.48.1.1", "1.3.6.1.5.5.7.48.1.2"
 _MALFORMED, _TRY_LATER, _UNAUTHORIZED = 1, 3, 6
-_MAX_ASKED, _NONCE_OCTETS = 64, range(1, 129)  # RFC 9654 allows nonces of up to 128 octets
+_MAX_ASKED, _NONCE_OCTETS = 64, range(1, 132)  # RFC 9654: up to 128 octets, and up to 3 around them
 _FRESH = timedelta(minutes=5)
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from testbed.pki import ber, der
-from testbed.pki.algorithms import LEGACY_CIPHERS, LEGACY_DIGESTS, UnknownAlgorithmError
+from testbed.pki.algorithms import LEGACY_DIGESTS, MIN_RSA_BITS, UnknownAlgorithmError, load_public_key
 from testbed.pki.ber import BerError, Element
 from testbed.pki.cms import (
     BrokenMessageError,
@@ -19,6 +20,7 @@ from testbed.pki.cms import (
     decrypt,
     digest_of,
     encrypt,
+    is_for,
     read_signed,
     signed,
 )
@@ -98,17 +100,26 @@ class Scep:
     def operate(self, data: bytes, peer: str) -> bytes:
         """The answer to a pkiMessage. Raises UnanswerableError, or RefusedError while the server is disabled."""
         exchange = self._read(data, peer)
-        authority = self._server.current
+        authority = self._recipient(exchange)
         try:
             content = self._open(exchange, authority)
             outcome = self._dispatch(exchange, content)
             if outcome is None:
                 return self._reply(exchange, authority, _PENDING)
-            answer = encrypt(outcome, _signer(exchange), self._answer_cipher(exchange))
+            # With the cipher of the request: an old IOS can do no other.
+            answer = encrypt(outcome, _signer(exchange), exchange.cipher)
             return self._reply(exchange, authority, _SUCCESS, answer)
         except RefusedError as refusal:
             log.info("%s: %s: %s", peer, refusal.fail_info.name, refusal)
             return self._reply(exchange, authority, _FAILURE, fail_info=refusal.fail_info)
+
+    def _recipient(self, exchange: _Exchange) -> Authority:
+        """The authority that a message was encrypted to: after a rollover some clients know the last one alone."""
+        now = self._server.now()
+        for authority in reversed(self._server.authorities):
+            if authority.certificate.valid_at(now) and is_for(exchange.message.content, authority.scep.certificate):
+                return authority
+        return self._server.current
 
     def _read(self, data: bytes, peer: str) -> _Exchange:
         try:
@@ -133,6 +144,9 @@ class Scep:
         try:
             exchange.digest = _allowed(digest_of(exchange.message), legacy=legacy)
             exchange.signer = exchange.message.verify(exchange.digest)
+            key = load_public_key(exchange.signer.spki)
+            if not isinstance(key, rsa.RSAPublicKey) or key.key_size < MIN_RSA_BITS:
+                raise UnknownAlgorithmError("a signer whose key is not RSA, or too short, cannot be answered")
             scep = authority.scep
             content, exchange.cipher = decrypt(
                 exchange.message.content or b"", scep.certificate, scep.key, legacy=legacy
@@ -147,10 +161,10 @@ class Scep:
 
     def _dispatch(self, exchange: _Exchange, content: bytes) -> bytes | None:
         """What is to be delivered, None if it has to wait. Raises RefusedError."""
-        kind = _text(exchange.message.attributes.get(MESSAGE_TYPE))
-        if kind in (PKCS_REQ, RENEWAL_REQ):
-            return _delivered(self._enrol(exchange, kind, content))
         try:
+            kind = _text(exchange.message.attributes.get(MESSAGE_TYPE))
+            if kind in (PKCS_REQ, RENEWAL_REQ):
+                return _delivered(self._enrol(exchange, kind, content))
             if kind == CERT_POLL:
                 _issuer_and(content, 0x30)
                 return _delivered(self._server.poll(exchange.transaction_id, _signer(exchange)))
@@ -158,7 +172,7 @@ class Scep:
                 issuer, serial = _issuer_and(content, 0x02)
                 return self._fetch(kind, issuer.der(), serial.integer())
         except BerError as failure:
-            raise RefusedError(FailInfo.BAD_REQUEST, f"messageType {kind}: {failure}") from None
+            raise RefusedError(FailInfo.BAD_REQUEST, f"messageType or its content: {failure}") from None
         raise RefusedError(FailInfo.BAD_REQUEST, f"messageType {kind!r}")
 
     def _enrol(self, exchange: _Exchange, kind: str, content: bytes) -> Outcome:
@@ -170,7 +184,8 @@ class Scep:
             raise RefusedError(info, "signed by another key than the request's")
         vouching = None if signer.self_issued and kind == PKCS_REQ else signer
         names = {PKCS_REQ: "PKCSReq", RENEWAL_REQ: "RenewalReq"}
-        return self._server.enrol(Enrolment(request, exchange.transaction_id, vouching, names[kind], exchange.peer))
+        asked = (request, exchange.transaction_id, vouching, names[kind], exchange.peer, request.challenge)
+        return self._server.enrol(Enrolment(*asked))
 
     def _fetch(self, kind: str, issuer: bytes, serial: int) -> bytes:
         if issuer != self._server.current.certificate.subject:
@@ -181,11 +196,6 @@ class Scep:
         if kind == GET_CERT:
             return certificates_only([read_certificate(issued.der)])
         return certificates_only([], [self._server.crl(self._server.authority(issued.authority))])
-
-    def _answer_cipher(self, exchange: _Exchange) -> str:
-        """The cipher of the request: an old IOS can do no other."""
-        usable = self._server.settings.legacy or exchange.cipher not in LEGACY_CIPHERS
-        return exchange.cipher if usable else "aes128"
 
     def _reply(
         self,

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
-import secrets
 import sqlite3
 import threading
-import time
-from collections import defaultdict, deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from testbed.pki import clock
-from testbed.pki.algorithms import LEGACY_DIGESTS, UnknownAlgorithmError
+from testbed.pki.algorithms import LEGACY_DIGESTS, MAX_RSA_BITS, MIN_RSA_BITS, UnknownAlgorithmError
 from testbed.pki.authority import RA_UNIT, Authority, load_authorities, make_authority, prepare_keys
 from testbed.pki.ber import BerError
 from testbed.pki.errors import FailInfo, RefusedError
 from testbed.pki.names import attributes
+from testbed.pki.passwords import Passwords
 from testbed.pki.pkcs10 import Request, read_request
 from testbed.pki.store import IssuedCertificate, PendingRequest, Store
-from testbed.pki.x509 import Certificate, read_certificate
+from testbed.pki.x509 import Certificate, alternative_names, read_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,14 +36,14 @@ log = logging.getLogger("ca")
 _CURRENT = "current"
 _ORGANISATIONAL_UNIT = "2.5.4.11"
 _SUPERSEDED = 4
-_MIN_RSA_BITS, _MAX_RSA_BITS = 1024, 8192
-_FAILURES, _FAILURE_WINDOW_S = 20, 60.0
+_CURVES = {"secp256r1", "secp384r1", "secp521r1"}
+_MAX_WAITING = 1000  # requests that nobody has granted yet
 
 
 @dataclass(frozen=True)
 class Enrolment:
-    """A request as a protocol hands it over. `signer` is a certificate that vouches for it, None if its own key does;
-    `trusted` if the protocol has found out already who is asking.
+    """A request as a protocol hands it over, with the challenge password that came with it. `signer` is a certificate
+    that vouches for it, None if its own key does.
     """
 
     request: Request
@@ -55,7 +51,7 @@ class Enrolment:
     signer: Certificate | None
     kind: str
     peer: str
-    trusted: bool = False
+    password: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ class CertificateServer:
         self._crls: dict[int, tuple[bytes, datetime, int]] = {}
         self._revocations = 0  # counts what makes the lists that there are old
         self._lock = threading.RLock()
-        self._failures: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._passwords = Passwords(settings, self.store, now)
         self.changed = threading.Event()  # set when something was issued, revoked or published
 
     # -- authorities
@@ -152,6 +148,8 @@ class CertificateServer:
             if now >= ends:
                 self.roll_over()
         self.store.forget_requests(now - timedelta(seconds=settings.request_lifetime_s))
+        if any(not self._is_fresh(made, now) for _, made, _ in list(self._crls.values())):
+            self.changed.set()  # for the files, since nobody may be asking for the lists
 
     # -- enrolment
 
@@ -160,7 +158,7 @@ class CertificateServer:
         try:
             request = read_request(data)
             key = request.public_key()
-            attributes(request.subject_name)
+            names = attributes(request.subject_name)
         except BerError as failure:
             raise RefusedError(FailInfo.BAD_REQUEST, f"PKCS #10: {failure}") from None
         except InvalidSignature:
@@ -169,53 +167,71 @@ class CertificateServer:
             raise RefusedError(FailInfo.BAD_ALG, f"PKCS #10: {failure}") from None
         if request.digest in LEGACY_DIGESTS and not self.settings.legacy:
             raise RefusedError(FailInfo.BAD_ALG, f"PKCS #10: {request.digest}")
-        if isinstance(key, rsa.RSAPublicKey) and not _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
+        if isinstance(key, rsa.RSAPublicKey) and not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
             raise RefusedError(FailInfo.BAD_REQUEST, f"PKCS #10: a key of {key.key_size} bits")
+        if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name not in _CURVES:
+            raise RefusedError(FailInfo.BAD_ALG, f"PKCS #10: a key on {key.curve.name}")
+        if not names or request.subject in [authority.certificate.subject for authority in self._authorities]:
+            raise RefusedError(FailInfo.BAD_REQUEST, "PKCS #10: no subject, or the CA's own")
         return request
 
     def enrol(self, enrolment: Enrolment) -> Outcome:
         """Grant a request, keep it for an operator, or raise RefusedError. The same request has the same answer."""
         self._check_time()
-        known = self._known(enrolment)
+        known, stale = self._known(enrolment)
         if known is not None:
             return known
         from_ra = False
-        if enrolment.signer is not None:
-            self.check_issued(enrolment.signer)  # before anything of it is believed, or even read
-            from_ra = self._is_ra(enrolment.signer)
-            if enrolment.signer.subject != enrolment.request.subject and not from_ra:
-                raise RefusedError(FailInfo.BAD_REQUEST, "a renewal for another subject")
-        elif not enrolment.trusted:
-            self._check_challenge(enrolment)
+        if enrolment.signer is None:
+            self._passwords.check(enrolment.password, enrolment.peer)
+        else:
+            from_ra = self._vouched(enrolment.signer, enrolment.request)
         granted = self.settings.grant == "auto" or (self.settings.grant == "ra-auto" and from_ra)
+        # Who signs itself an RA has to be known to the operator: its word would be good for every name.
+        granted = granted and (_claims_ra(enrolment.request) is False or from_ra)
         try:
-            return self._issue(enrolment) if granted else self._keep(enrolment)
+            return self._issue(enrolment, stale) if granted else self._keep(enrolment, stale)
         except sqlite3.IntegrityError:  # the same request came twice at once, and the other one was first
-            known = self._known(enrolment)
+            known, _ = self._known(enrolment)
             if known is None:
                 raise
             return known
+
+    def _vouched(self, signer: Certificate, request: Request) -> bool:
+        """Whether the signer is a registration authority; if not, it may renew its own certificate and no other."""
+        # Before anything of it is believed, or even read.
+        if self.check_issued(signer).purpose in ("ra", "ra-client"):
+            return True
+        same_names = sorted(request.names) == sorted(alternative_names(signer.der))
+        if signer.subject != request.subject or not same_names:
+            raise RefusedError(FailInfo.BAD_REQUEST, "a renewal for another subject, or for other names")
+        return False
 
     def _check_time(self) -> None:
         if not self.current.certificate.valid_at(self.now()) or not self.clock_is_right():
             raise RefusedError(FailInfo.BAD_TIME, "the CA's clock is not right, or its certificate is not valid now")
 
-    def _known(self, enrolment: Enrolment) -> Outcome | None:
-        """What became of the same request before: the same transaction, key and signer."""
+    def _known(self, enrolment: Enrolment) -> tuple[Outcome | None, int | None]:
+        """What became of the same request before: the same transaction, key, signer and names. Else, the number of a
+        request that this one takes the place of, if there is one.
+        """
         for row in self.store.requests(transaction_id=enrolment.transaction_id):
             if row.spki != enrolment.request.spki:
                 raise RefusedError(FailInfo.BAD_REQUEST, "the transaction ID is in use with another key")
             if row.signer == _signer_name(enrolment.signer):
-                outcome = self._outcome(row)
-                if outcome.certificate is None or self._is_of_use(outcome):
-                    return outcome
-                self.store.forget_request(row.id)  # it may ask again
-        return None
+                before = read_request(row.csr)
+                same = (before.subject, before.names) == (enrolment.request.subject, enrolment.request.names)
+                outcome = self._outcome(row) if same else None
+                if outcome is not None and (outcome.certificate is None or self._is_of_use(outcome)):
+                    return outcome, None
+                return None, row.id
+        return None, None
 
     def _is_of_use(self, outcome: Outcome) -> bool:
-        """Whether a certificate is worth being delivered again: it still lives, and is of the authority of now."""
-        certificate, authority = outcome.certificate, outcome.authority
-        return certificate is not None and certificate.not_after > self.now() and authority is self.current
+        """Whether a certificate is worth being delivered again: it lives, and is of the authority of now."""
+        issued = self.store.certificate(outcome.certificate.serial) if outcome.certificate else None
+        lives = issued is not None and issued.revoked is None and issued.not_after > self.now()
+        return lives and outcome.authority is self.current
 
     def _outcome(self, row: PendingRequest) -> Outcome:
         if row.state == "rejected":
@@ -228,9 +244,6 @@ class CertificateServer:
     def authority(self, number: int) -> Authority:
         return next(authority for authority in self._authorities if authority.number == number)
 
-    def _is_ra(self, signer: Certificate) -> bool:
-        return (_ORGANISATIONAL_UNIT, RA_UNIT) in attributes(signer.subject_name)
-
     def check_issued(self, certificate: Certificate) -> IssuedCertificate:
         """A certificate of this CA that may be used now. Raises RefusedError."""
         issued = self.store.certificate(certificate.serial)
@@ -240,91 +253,55 @@ class CertificateServer:
             raise RefusedError(FailInfo.BAD_TIME, "signed by a certificate that is not valid now")
         return issued
 
-    def _check_challenge(self, enrolment: Enrolment) -> None:
-        """The static challenge password; a one-time password is taken when the request is written down."""
-        wanted, given = self.settings.challenge, enrolment.request.challenge
-        if wanted is None and self.settings.one_time_password_s is None:
-            return
-        self._limit(enrolment.peer)
-        right = given is not None and (wanted is None or hmac.compare_digest(given, wanted.encode()))
-        if not right:
-            self._failed(enrolment.peer)
-
-    def _limit(self, peer: str) -> None:
-        failures = self._failures[peer]
-        while failures and failures[0] < time.monotonic() - _FAILURE_WINDOW_S:
-            failures.popleft()
-        if len(failures) >= _FAILURES:
-            raise RefusedError(FailInfo.BAD_REQUEST, f"too many wrong challenge passwords from {peer}")
-
-    def _failed(self, peer: str) -> None:
-        self._failures[peer].append(time.monotonic())
-        raise RefusedError(FailInfo.BAD_REQUEST, "the challenge password")
-
-    def check_password(self, given: str, peer: str) -> bool:
-        """Whether a password (EST's, in HTTP) is the challenge password, or one for this one time."""
-        self._limit(peer)
-        if self.settings.challenge is not None:
-            right = hmac.compare_digest(given.encode(), self.settings.challenge.encode())
-        elif self.settings.one_time_password_s is not None:
-            right = self.store.take_password(_digest(given.encode()), self.now())
-        else:
-            return True
-        if not right:
-            self._failures[peer].append(time.monotonic())
-        return right
-
-    def _take_password(self, enrolment: Enrolment) -> None:
-        if self.settings.one_time_password_s is None or enrolment.trusted or enrolment.signer is not None:
-            return
-        if not self.store.take_password(_digest(enrolment.request.challenge or b""), self.now()):
-            self._failed(enrolment.peer)
-
-    def _check_duplicates(self, enrolment: Enrolment) -> None:
+    def _check_duplicates(self, request: Request) -> None:
         """What the policy wants if the subject has a certificate for another key that still lives."""
-        if self.settings.duplicates == "allow" or enrolment.signer is not None:
+        if self.settings.duplicates == "allow":
             return
         now = self.now()
-        for other in self.store.certificates(purpose="client", subject=enrolment.request.subject):
-            if other.spki != enrolment.request.spki and other.revoked is None and other.not_after > now:
+        for other in self.store.certificates(purpose="client", subject=request.subject):
+            if other.spki != request.spki and other.revoked is None and other.not_after > now:
                 if self.settings.duplicates == "reject":
                     raise RefusedError(FailInfo.BAD_REQUEST, "the subject has a certificate for another key")
                 self.store.revoke(other.serial, now, _SUPERSEDED)
 
-    def _keep(self, enrolment: Enrolment) -> Outcome:
+    def _keep(self, enrolment: Enrolment, stale: int | None) -> Outcome:
+        if self.store.waiting() >= _MAX_WAITING:
+            raise RefusedError(FailInfo.BAD_REQUEST, f"{_MAX_WAITING} requests wait already")
         with self.store:
-            self._take_password(enrolment)
-            self._add_request(enrolment, "pending")
+            self._add_request(enrolment, "pending", stale)
         self.changed.set()
         return Outcome(None)
 
-    def _issue(self, enrolment: Enrolment) -> Outcome:
+    def _issue(self, enrolment: Enrolment, stale: int | None) -> Outcome:
         authority, request = self.current, enrolment.request
         certificate = authority.issue(
             self.store.next_serial(), request.subject, request.spki, request.names, self.now()
         )
         with self.store:
-            self._take_password(enrolment)
-            self._check_duplicates(enrolment)
-            number = self._add_request(enrolment, "granted")
+            number = self._add_request(enrolment, "granted", stale)
+            if enrolment.signer is None:
+                self._check_duplicates(request)
             self._add_certificate(authority, certificate, number)
         if self.settings.duplicates == "supersede":
             self.publish()
         self.changed.set()
         return Outcome(certificate, authority)
 
-    def _add_request(self, enrolment: Enrolment, state: str) -> int:
+    def _add_request(self, enrolment: Enrolment, state: str, stale: int | None) -> int:
+        """Write a request down, once; only then is its one-time password used up."""
         request = enrolment.request
+        if stale is not None:
+            self.store.forget_request(stale)
         signer = _signer_name(enrolment.signer)
         values = (enrolment.transaction_id, request.spki, signer, state, enrolment.kind, request.der, self.now())
-        return self.store.add_request(*values)
+        number = self.store.add_request(*values)
+        if enrolment.signer is None:
+            self._passwords.take(enrolment.password, enrolment.peer)
+        return number
 
-    def _add_certificate(self, authority: Authority, made: Certificate, request: int) -> None:
-        self.store.add_certificate(
-            IssuedCertificate(
-                made.serial, authority.number, made.subject, made.spki, made.not_after, made.der, "client", None, 0
-            )
-        )
+    def _add_certificate(self, authority: Authority, made: Certificate, request: int, purpose: str = "client") -> None:
+        values = (made.serial, authority.number, made.subject, made.spki, made.not_after, made.der, purpose, None, 0)
+        self.store.add_certificate(IssuedCertificate(*values))
         self.store.settle_request(request, "granted", made.serial)
 
     def poll(self, transaction_id: str, signer: Certificate) -> Outcome:
@@ -332,9 +309,12 @@ class CertificateServer:
         rows = self.store.requests(transaction_id=transaction_id)
         if not rows:
             raise RefusedError(FailInfo.BAD_CERT_ID, "no request of that transaction ID")
-        if not any(row.spki == signer.spki or row.signer == str(signer.serial) for row in rows):
+        issued = self.store.certificate(signer.serial)
+        own = str(signer.serial) if issued is not None and issued.der == signer.der else None
+        mine = [row for row in rows if row.spki == signer.spki or row.signer == own]
+        if not mine:
             raise RefusedError(FailInfo.BAD_MESSAGE_CHECK, "asked by somebody else")
-        return self._outcome(rows[0])
+        return self._outcome(mine[0])
 
     # -- the operator
 
@@ -346,9 +326,10 @@ class CertificateServer:
         authority = self.current
         made = authority.issue(self.store.next_serial(), request.subject, request.spki, request.names, self.now())
         with self.store:
-            self._waiting(number)
-            self._add_certificate(authority, made, number)
-        self.changed.set()
+            if not self._waiting(number).signer:
+                self._check_duplicates(request)
+            self._add_certificate(authority, made, number, "ra-client" if _claims_ra(request) else "client")
+        self.publish()
         return made
 
     def reject(self, number: int) -> None:
@@ -383,12 +364,7 @@ class CertificateServer:
 
     def new_password(self) -> tuple[str, datetime]:
         """A password that is good once, and until when. Raises RefusedError where requests need none."""
-        if self.settings.one_time_password_s is None:
-            raise RefusedError(FailInfo.BAD_REQUEST, "the server is not told to use one-time passwords")
-        password = secrets.token_hex(8).upper()
-        expires = self.now() + timedelta(seconds=self.settings.one_time_password_s)
-        self.store.add_password(_digest(password.encode()), expires)
-        return password, expires
+        return self._passwords.new()
 
     # -- revocation lists
 
@@ -412,9 +388,10 @@ class CertificateServer:
         self.changed.set()
 
 
+def _claims_ra(request: Request) -> bool:
+    """Whether a subject is marked as IOS marks a registration authority's."""
+    return (_ORGANISATIONAL_UNIT, RA_UNIT) in attributes(request.subject_name)
+
+
 def _signer_name(signer: Certificate | None) -> str:
     return "" if signer is None else str(signer.serial)
-
-
-def _digest(password: bytes) -> bytes:
-    return hashlib.sha256(password).digest()

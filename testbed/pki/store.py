@@ -30,7 +30,7 @@ create table if not exists request (
     id integer primary key autoincrement, transaction_id text not null, spki blob not null, signer text not null,
     state text not null, kind text not null, csr blob not null, received integer not null, serial integer);
 create unique index if not exists request_once on request (transaction_id, spki, signer);
-create index if not exists request_state on request (state);
+create index if not exists request_state on request (state, received);
 create table if not exists password (digest blob primary key, expires integer not null);
 """
 _REQUEST = "select id, transaction_id, spki, signer, state, kind, csr, received, serial from request "
@@ -201,12 +201,16 @@ class Store:
     def remove_request(self, number: int) -> bool:
         return bool(self._all("delete from request where id = ? and state <> 'granted' returning id", (number,)))
 
+    def waiting(self) -> int:
+        """How many requests are pending."""
+        return int(self._all("select count(*) from request where state = 'pending'")[0][0])
+
     def forget_request(self, number: int) -> None:
         self._all("delete from request where id = ?", (number,))
 
     def forget_requests(self, before: datetime) -> int:
         """Remove what has waited for longer than it may."""
-        sql = "delete from request where state <> 'granted' and received < ? returning id"
+        sql = "delete from request where state in ('pending', 'rejected') and received < ? returning id"
         return len(self._all(sql, (_seconds(before),)))
 
     # -- one-time passwords

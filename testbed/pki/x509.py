@@ -17,7 +17,16 @@ from testbed.pki.ber import BerError, Element
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["Certificate", "certificate_body", "crl_body", "extension", "key_id", "read_certificate"]
+__all__ = [
+    "Certificate",
+    "alternative_names",
+    "authority_key_id",
+    "certificate_body",
+    "crl_body",
+    "extension",
+    "key_id",
+    "read_certificate",
+]
 
 _TIMES = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}
 
@@ -78,6 +87,30 @@ def _moment(element: Element) -> datetime:
         raise BerError("a time that is none") from None
     # RFC 5280, section 4.1.2.5.1: two digits from 50 are of the last century; strptime turns at 69.
     return found.replace(year=found.year - 100) if element.tag == 0x17 and found.year >= 2050 else found
+
+
+def _extension_value(der_octets: bytes, number: str) -> bytes | None:
+    """The content of an extension of a certificate, None if it has no such one. Raises BerError."""
+    body = ber.parse(der_octets)[0].children
+    for part in body:
+        if part.tag == 0xA3:
+            for item in part[0].children:
+                if item[0].oid() == number:
+                    return item.children[-1].expect(0x04).content
+    return None
+
+
+def alternative_names(der_octets: bytes) -> tuple[bytes, ...]:
+    """The GeneralNames of a certificate's subject alternative name, each in DER. Raises BerError."""
+    value = _extension_value(der_octets, "2.5.29.17")
+    return () if value is None else tuple(name.der() for name in ber.parse(value).children)
+
+
+def authority_key_id(der_octets: bytes) -> bytes | None:
+    """By which key a certificate says that it was signed. Raises BerError."""
+    value = _extension_value(der_octets, "2.5.29.35")
+    parts = [] if value is None else ber.parse(value).children
+    return next((part.content for part in parts if part.tag == 0x80), None)
 
 
 def key_id(spki: bytes) -> bytes:

@@ -115,6 +115,13 @@ class _Services:
             self._report(path, f"a {node.role} enrols with no CA", "role: router")
         for trustpoint_name, trustpoint in node.trustpoints.items():
             self._trustpoint((*path, trustpoint_name), name, trustpoint)
+        kinds: dict[str, tuple[str, int | None]] = {}
+        for trustpoint_name, trustpoint in node.trustpoints.items():
+            key = trustpoint.key
+            kind = (key.type, key.size)
+            if kinds.setdefault(key.label or trustpoint_name, kind) != kind:
+                message = f"the key '{key.label or trustpoint_name}' is of another type or size already"
+                self._report((*path, trustpoint_name, "key"), message, "another label, or the same type and size")
         ways = {tuple(way for way in tp.revocation_check if way != "none") for tp in node.trustpoints.values()}
         if len(ways) > 1:
             message = "charon asks for revocation in one way for all trustpoints of a node"

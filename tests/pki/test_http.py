@@ -274,3 +274,50 @@ def test_an_answer_is_the_same_over_both_ways(service: Service, client: Client) 
 
 def test_nothing_went_wrong_inside(service: Service) -> None:
     assert "Traceback" not in service.log
+
+
+def test_old_keys_and_digests_do_not_stop_https_or_the_files(tmp_path: Path) -> None:
+    for number, (bits, digest) in enumerate(((1024, "sha256"), (2048, "sha1"))):
+        with Service(tmp_path / f"s{number}", key_size=bits, hash=digest) as old:
+            old.until(lambda old=old: (old.folder / "ca" / "CA.ser").exists(), "the files")
+            with socket.create_connection(("127.0.0.1", old.tls_port), timeout=20) as plain:
+                context = ssl.create_default_context()
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+                with context.wrap_socket(plain) as connection:
+                    assert connection.version() is not None
+            assert "Traceback" not in old.log
+
+
+def test_est_can_be_asked_again_with_the_same_password(tmp_path: Path) -> None:
+    """Until the operator has granted it, and after; and a request that was garbage costs no password."""
+    with Service(tmp_path / "s", grant="none", one_time_password_s=600) as manual:
+        password = manual.admin("password")["password"]
+        key = ec.generate_private_key(ec.SECP256R1())
+        assert est(manual, "simpleenroll", b"***", password=password)[0] == 400
+        for _ in range(3):  # another signature each time, and the same request all the same
+            assert est(manual, "simpleenroll", request_for(key), password=password)[0] == 202
+        assert len(manual.admin("requests")) == 1
+        manual.admin("grant", id="all")
+        assert est(manual, "simpleenroll", request_for(key), password=password)[0] == 200
+        other = ec.generate_private_key(ec.SECP256R1())
+        assert est(manual, "simpleenroll", request_for(other, "other"), password=password)[0] == 401
+
+
+def test_a_curve_that_is_not_taken(service: Service) -> None:
+    key = ec.generate_private_key(ec.SECP256K1())
+    password = service.admin("password")["password"]
+    assert est(service, "simpleenroll", request_for(key), password=password)[0] == 400
+
+
+def test_a_client_that_asks_before_it_sends_a_body(service: Service, client: Client) -> None:
+    body = message(service, client, "expect")
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+        head = (
+            f"POST {SCEP}?operation=PKIOperation HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n"
+        )
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")
+        connection.sendall(body)
+        answer = connection.makefile("rb").read()  # to the end: it was asked to close
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"Connection: close" in answer

@@ -34,7 +34,7 @@ def asked(
 
 
 @pytest.mark.parametrize("digest", [SHA1, hashes.SHA256()], ids=["sha1", "sha256"])
-@pytest.mark.parametrize("nonce", [None, b"n" * 16], ids=["", "nonce"])
+@pytest.mark.parametrize("nonce", [None, b"n" * 16, b"n" * 128], ids=["", "nonce", "long"])
 def test_good_and_revoked(ca: Ca, digest: hashes.HashAlgorithm, nonce: bytes | None) -> None:
     certificate = issued(ca)
     answer = asked(ca, certificate, digest, nonce)

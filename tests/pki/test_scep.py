@@ -6,11 +6,15 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography import x509 as pyca
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding
 
 from testbed.pki import ber, cms, der, scep
+from testbed.pki.authority import RA_UNIT
 from testbed.pki.errors import FailInfo, RefusedError
 from testbed.pki.scep import UnanswerableError
 from testbed.pki.x509 import Certificate, read_certificate
@@ -447,3 +451,167 @@ def test_a_disabled_server_issues_nothing(make_ca: MakeCa) -> None:
     ca.server._authorities = []
     with pytest.raises(RefusedError, match="not synchronised"):
         ca.scep.operate(message, "peer")
+
+
+# -- what a reviewer found
+
+
+def renewal(client: Client, certificate: Certificate, san: list[str] | None, kind: str = scep.RENEWAL_REQ) -> bytes:
+    request = make_request(make_key(1), client.name, san=san)
+    return replace(client, signer=certificate).message(kind, request, f"R-{san}")
+
+
+def test_a_renewal_keeps_its_names(ca: Ca) -> None:
+    """The names are identities in IKE: a renewal is no way to get another one's."""
+    client = ca.client()
+    answer = ca.ask(client, client.enrolment(san=["kisii.test"]))
+    old = answer.certificates[0]
+    signing = replace(client, signer=old)
+    for san in (["kisumu.test"], ["kisii.test", "kisumu.test"], None):
+        assert refused(ca, signing, renewal(client, old, san)) is FailInfo.BAD_REQUEST
+    assert ca.ask(signing, renewal(client, old, ["kisii.test"])).status == SUCCESS
+
+
+def with_unit(number: int, name: str, unit: str) -> bytes:
+    subject = pyca.Name(
+        [
+            pyca.NameAttribute(pyca.NameOID.COMMON_NAME, name),
+            pyca.NameAttribute(pyca.NameOID.ORGANIZATIONAL_UNIT_NAME, unit),
+        ]
+    )
+    builder = pyca.CertificateSigningRequestBuilder().subject_name(subject)
+    return builder.sign(make_key(number), hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+
+
+def test_nobody_makes_himself_a_registration_authority(ca: Ca) -> None:
+    """A subject that is marked as one waits for the operator, also where everything else is granted."""
+    client = ca.client()
+    message = client.message(scep.PKCS_REQ, with_unit(0, "kisii", RA_UNIT), "ra")
+    assert ca.ask(client, message).status == PENDING
+    granted = ca.server.grant(1)
+    agent = replace(client, signer=granted)
+    answer = ca.ask(agent, agent.message(scep.PKCS_REQ, make_request(make_key(1), "behind-it"), "for-another"))
+    assert answer.status == SUCCESS
+
+
+def test_a_signer_with_an_elliptic_key_is_refused_before_anything_is_issued(ca: Ca) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = pyca.Name([pyca.NameAttribute(pyca.NameOID.COMMON_NAME, "ec")])
+    request = pyca.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
+    moment = datetime.now(UTC)
+    made = (
+        pyca.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(moment)
+        .not_valid_after(moment + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    client = ca.client()
+    tree = ber.parse(client.message(scep.PKCS_REQ, request.public_bytes(serialization.Encoding.DER)))
+    signer = tree[1][0].children[-1][0]
+    own = read_certificate(made.public_bytes(serialization.Encoding.DER))
+    tree[1][0].children[3] = ber.Element(0xA0, parts=[ber.parse(own.der)])
+    signer.children[1] = ber.parse(der.sequence(own.issuer, der.integer(1)))
+    signer.children[4] = ber.parse(der.sequence(der.oid("1.2.840.10045.4.3.2")))
+    signed = der.tlv(0x31, signer.children[3].body())
+    signer.children[5] = ber.Element(0x04, key.sign(signed, ec.ECDSA(hashes.SHA256())))
+    before = ca.server.store.last_serial()
+    answer = cms.read_signed(ca.scep.operate(tree.der(), "peer"))
+    assert answer.attributes[scep.FAIL_INFO].content == b"0"
+    assert ca.server.store.last_serial() == before
+
+
+@pytest.mark.parametrize("value", [der.integer(19), der.printable("19")[:2] + b"\xff\xfe", der.octet_string(b"19")])
+def test_a_message_type_that_is_no_text(ca: Ca, value: bytes) -> None:
+    client = ca.client()
+    attributes = [
+        (scep.MESSAGE_TYPE, value),
+        (scep.TRANSACTION_ID, der.printable("T")),
+        (scep.SENDER_NONCE, der.octet_string(client.nonce)),
+    ]
+    content = cms.encrypt(make_request(client.key), client.ca, "aes128")
+    message = cms.signed(content, attributes, client.own, client.key, "sha256")
+    assert refused(ca, client, message) is FailInfo.BAD_REQUEST
+
+
+def test_a_revoked_certificate_is_not_delivered_again(ca: Ca) -> None:
+    client = ca.client()
+    first = enrolled(ca, client)
+    ca.server.revoke(first.serial)
+    assert enrolled(ca, client).serial > first.serial
+
+
+def test_the_same_key_with_other_names_gets_a_certificate_with_them(ca: Ca) -> None:
+    client = ca.client()
+    old = enrolled(ca, client)
+    answer = ca.ask(client, client.enrolment(san=["new.test"]))
+    assert answer.certificates[0].serial > old.serial
+    assert b"new.test" in answer.certificates[0].der
+
+
+def test_a_wrong_password_forgets_nothing(make_ca: MakeCa) -> None:
+    ca = make_ca(challenge="right")
+    client = ca.client()
+    first = enrolled(ca, client, challenge="right")
+    ca.turn(days=400)
+    assert refused(ca, client, client.enrolment(challenge="wrong")) is FailInfo.BAD_REQUEST
+    assert [row.serial for row in ca.server.store.requests()] == [first.serial]
+
+
+def test_sixteen_at_once_with_one_password_get_one_certificate(make_ca: MakeCa) -> None:
+    ca = make_ca(one_time_password_s=600)
+    client = ca.client()
+    message = client.enrolment(challenge=ca.server.new_password()[0])
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: ca.ask(client, message), range(16)))
+    assert {answer.status for answer in answers} == {SUCCESS}
+    assert len({answer.certificates[0].der for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("policy", ["supersede", "reject"])
+def test_duplicates_are_looked_for_also_when_the_operator_grants(make_ca: MakeCa, policy: str) -> None:
+    ca = make_ca(grant="none", duplicates=policy)
+    for number in range(2):
+        client = ca.client(number)
+        ca.ask(client, client.enrolment(f"T{number}"))
+    first = ca.server.grant(1)
+    if policy == "reject":
+        with pytest.raises(RefusedError, match="another key"):
+            ca.server.grant(2)
+    else:
+        ca.server.grant(2)
+        issued = ca.server.store.certificate(first.serial)
+        assert issued is not None
+        assert issued.revoked is not None
+
+
+def test_who_knows_the_last_ca_alone_is_answered_by_it(make_ca: MakeCa) -> None:
+    ca = make_ca(grant="none")
+    client = ca.client()
+    ca.ask(client, client.enrolment())
+    old = ca.server.current
+    ca.server.roll_over()
+    ca.server.grant(1)
+    answer = ca.ask(client, client.poll())
+    assert answer.status == SUCCESS
+    assert answer.signer.der == old.certificate.der
+
+
+def test_the_servers_own_certificates_last_as_long_as_the_ca(make_ca: MakeCa) -> None:
+    ca = make_ca(ra=True, certificate_lifetime_s=600)
+    authority = ca.server.current
+    for identity in (authority.scep, authority.tls):
+        assert identity.certificate.not_after == authority.certificate.not_after
+
+
+def test_another_digest_than_was_announced(ca: Ca) -> None:
+    client = ca.client()
+    tree = ber.parse(client.enrolment())
+    signer = tree[1][0].children[-1][0]
+    signer.children[4] = ber.parse(der.sequence(der.oid("1.2.840.113549.1.1.4"), der.NULL))  # md5WithRSA
+    signed = der.tlv(0x31, signer.children[3].body())
+    signer.children[5] = ber.Element(0x04, client.key.sign(signed, padding.PKCS1v15(), hashes.MD5()))  # noqa: S303
+    assert refused(ca, client, tree.der()) is FailInfo.BAD_ALG

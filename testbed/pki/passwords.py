@@ -1,0 +1,74 @@
+"""Challenge passwords: one for all, or each good once; and patience with those who guess."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections import defaultdict, deque
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from testbed.pki.errors import FailInfo, RefusedError, WrongPasswordError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from testbed.pki.settings import Settings
+    from testbed.pki.store import Store
+
+__all__ = ["Passwords"]
+
+_FAILURES, _WINDOW_S = 20, 60.0
+
+
+class Passwords:
+    """Those of one server. A wrong one is refused without a word on what was wrong with it."""
+
+    def __init__(self, settings: Settings, store: Store, now: Callable[[], datetime]) -> None:
+        self._settings = settings
+        self._store = store
+        self._now = now
+        self._failures: defaultdict[str, deque[float]] = defaultdict(deque)
+
+    def check(self, given: bytes | None, peer: str) -> None:
+        """Raise WrongPasswordError if one is needed and this is not it. A one-time password is looked at by `take`."""
+        wanted = self._settings.challenge
+        if wanted is None and self._settings.one_time_password_s is None:
+            return
+        self._limit(peer)
+        if given is None or (wanted is not None and not hmac.compare_digest(given, wanted.encode())):
+            self._failed(peer)
+
+    def take(self, given: bytes | None, peer: str) -> None:
+        """Use a one-time password up, within the transaction of what it is for. Raises WrongPasswordError."""
+        if self._settings.one_time_password_s is None:
+            return
+        if not self._store.take_password(_digest(given or b""), self._now()):
+            self._failed(peer)
+
+    def new(self) -> tuple[str, datetime]:
+        """A password that is good once, and until when. Raises RefusedError where requests need none."""
+        if self._settings.one_time_password_s is None:
+            raise RefusedError(FailInfo.BAD_REQUEST, "the server is not told to use one-time passwords")
+        password = secrets.token_hex(8).upper()
+        expires = self._now() + timedelta(seconds=self._settings.one_time_password_s)
+        self._store.add_password(_digest(password.encode()), expires)
+        return password, expires
+
+    def _limit(self, peer: str) -> None:
+        failures = self._failures[peer]
+        while failures and failures[0] < time.monotonic() - _WINDOW_S:
+            failures.popleft()
+        if len(failures) >= _FAILURES:
+            raise WrongPasswordError(FailInfo.BAD_REQUEST, f"too many wrong challenge passwords from {peer}")
+
+    def _failed(self, peer: str) -> None:
+        self._failures[peer].append(time.monotonic())
+        raise WrongPasswordError(FailInfo.BAD_REQUEST, "the challenge password")
+
+
+def _digest(password: bytes) -> bytes:
+    return hashlib.sha256(password).digest()
