@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal as signals
-import time
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -94,7 +93,9 @@ class Node:
 
     def set_clock(self, moment: datetime | None = None) -> ClockReading:
         """Set its clock to a moment, or to this machine's time."""
-        ns = time.time_ns() if moment is None else round(moment.timestamp() * 1e9)
+        if moment is None:
+            return self.step_clock(-self.clock.offset_s)  # as far as it is off, however long this takes
+        ns = round(moment.timestamp() * 1e9)
         return move_clock(self._live.runtime, self._state, "set", str(ns))
 
     def drift_clock(self, ppm: float) -> ClockReading:
