@@ -31,6 +31,7 @@ class PkiRun:
 
     def __init__(self) -> None:
         self._ends: dict[str, float] = {}
+        self._chronyds: list[float] = []  # when each was started
 
     def measure(self) -> dict[str, float]:
         lab = Lab.from_folder(FOLDER, name=f"bench-{uuid.uuid4().hex[:8]}", events=EventStream([self._note]))
@@ -47,8 +48,8 @@ class PkiRun:
             found[f"pki phase {phase}"] = self._ends[phase] - last
             last = self._ends[phase]
         found |= {"pki phase tunnel": tunnel - last, "pki phase traffic": traffic - tunnel}
-        # From the moment at which the last chronyd says that it runs.
-        found["ntp"] = self._ends["time"] - self._chronyd
+        found["ntp from the first"] = self._ends["time"] - min(self._chronyds)
+        found["ntp from the last"] = self._ends["time"] - max(self._chronyds)
         lab.down()
         return found
 
@@ -56,7 +57,7 @@ class PkiRun:
         if isinstance(event, StepFinished):
             self._ends[event.phase] = time.monotonic()
             if "chronyd" in event.text:
-                self._chronyd = time.monotonic() - event.duration_s  # since it was started
+                self._chronyds.append(time.monotonic() - event.duration_s)
 
 
 def pki_floor() -> dict[str, float]:
