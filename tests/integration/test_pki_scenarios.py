@@ -364,3 +364,31 @@ def test_a_certificate_server_that_is_killed_comes_back_as_it_was(tmp_path: Path
     enrolment = lab.node("one").enrolments["LAB"]
     assert enrolment.renew() == "granted"
     assert serial_of(lab.node("one")) not in serials
+
+
+def test_a_request_goes_on_waiting_while_the_ca_is_away(tmp_path: Path, lab_name: str) -> None:
+    lab, _ = brought_up(write_pki(tmp_path / "lab", grant="none"), lab_name)
+    one = lab.node("one")
+    with without_ca(lab):
+        with pytest.raises(EnrolmentError, match="Failed to connect"):
+            one.enrolments["LAB"].request()
+        assert one.enrolments["LAB"].pending
+    lab.node("ca").certificate_authority.grant("all")
+    becomes_enrolled(one)
+    assert not one.enrolments["LAB"].pending
+
+
+def test_a_certificate_that_charon_could_not_take_is_given_to_it_again(tmp_path: Path, lab_name: str) -> None:
+    lab, failed = brought_up(write_pki(tmp_path / "lab"), lab_name)
+    assert failed == []
+    one = lab.node("one")
+    before, mark = serial_of(one), lab.states()["one"].identity.directory / "nvram" / "LAB.load"
+    one.kill_daemon("charon")  # its socket stays behind
+    with pytest.raises(EnrolmentError, match="charon does not take it"):
+        one.enrolments["LAB"].renew()
+    assert serial_of(one) > before
+    assert mark.exists()
+    lab.start_daemons("one")
+    Deadline(15.0).until(lambda: not mark.exists(), "enrold", every=0.1)
+    lab.terminate("vpn")
+    works(lab)
