@@ -19,6 +19,7 @@
 
 #include "clock.h"
 
+#define NEVER (INT64_MAX / SECOND / 2) /* s, in the year 2116; a later deadline is none */
 #define EXPORT __attribute__((visibility("default")))
 #define REAL(name) \
   ({ \
@@ -111,14 +112,15 @@ static int step(int64_t ns, int absolute) {
 
 /* adjtime(3): a slew of 500 ppm until the offset is done. Source: ADJ_OFFSET_SINGLESHOT in kernel/time/ntp.c. */
 static long singleshot(const struct timex *t) {
+  int64_t now;
+  parameters p = clock_parameters(clock_page, &now);
+  long left = p.tau > 0 ? 0 : lround((p.slew - clock_slewed(&p, (double)(now - p.m0))) / 1000);
+  if (t->modes == ADJ_OFFSET_SS_READ) return left; /* which everybody may, also who cannot write the page */
   clock_lock(clock_page);
-  parameters p = clock_rebased(clock_page);
-  long left = p.tau > 0 ? 0 : lround(p.slew / 1000);
-  if (t->modes == ADJ_OFFSET_SINGLESHOT) {
-    p.slew = t->offset * 1000.0;
-    p.tau = 0;
-    clock_publish(clock_page, p);
-  }
+  p = clock_rebased(clock_page);
+  p.slew = t->offset * 1000.0;
+  p.tau = 0;
+  clock_publish(clock_page, p);
   clock_unlock(clock_page);
   return left;
 }
@@ -230,7 +232,7 @@ static int node_adjtimex(struct timex *t) {
 
 EXPORT int clock_settime(clockid_t id, const struct timespec *t) {
   if (!node_clock() || id != CLOCK_REALTIME) return REAL(clock_settime)(id, t);
-  if (t->tv_nsec < 0 || t->tv_nsec >= SECOND || t->tv_sec < 0) {
+  if (t->tv_nsec < 0 || t->tv_nsec >= SECOND || t->tv_sec < 0 || t->tv_sec > NEVER) {
     errno = EINVAL;
     return -1;
   }
@@ -239,6 +241,10 @@ EXPORT int clock_settime(clockid_t id, const struct timespec *t) {
 
 EXPORT int settimeofday(const struct timeval *t, const struct timezone *zone) {
   if (!node_clock()) return REAL(settimeofday)(t, zone);
+  if (t && (t->tv_usec < 0 || t->tv_usec >= 1000000 || t->tv_sec < 0 || t->tv_sec > NEVER)) {
+    errno = EINVAL;
+    return -1;
+  }
   return t ? step(t->tv_sec * SECOND + t->tv_usec * 1000LL, 1) : 0;
 }
 
@@ -309,7 +315,7 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags,
 
 /* The same deadline, which is one of the node's clock, on the kernel's. */
 static const struct timespec *deadline(const struct timespec *at, struct timespec *real) {
-  if (!node_clock() || !at) return at;
+  if (!node_clock() || !at || at->tv_sec > NEVER) return at;
   int64_t left = at->tv_sec * SECOND + at->tv_nsec - node_ns(), ns = real_ns(CLOCK_REALTIME) + left;
   as_timespec(ns < 0 ? 0 : ns, real);
   return real;

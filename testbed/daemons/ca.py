@@ -37,7 +37,7 @@ class CertificateAuthority:
         return list(self.call("requests", state=state))
 
     def certificates(self, *, purpose: str | None = None) -> list[dict[str, Any]]:
-        """In the order of their serial numbers; `purpose` is client, ca, ra or tls."""
+        """By serial number; `purpose` is client, ra-client (a registration authority), ca, ra or tls."""
         return list(self.call("certificates", purpose=purpose))
 
     def grant(self, request: int | str = "all") -> list[dict[str, Any]]:

@@ -163,6 +163,13 @@ class Enrolment:
         )
 
     def _invalid(self, what: str, certificate: Certificate | None, done: Completed) -> EnrolmentError:
+        if certificate is not None and certificate.valid_at(self.now()) and not self.is_of_its_ca(certificate):
+            return EnrolmentError(
+                "the certificate issued is of another CA than the one that is trusted, perhaps after a rollover",
+                node=self.node.name,
+                expected="a certificate of the CA that was authenticated",
+                hint=f"`testbed enrol LAB {self.node.name} --authenticate` fetches the CA's certificate anew",
+            )
         if certificate is None or certificate.valid_at(self.now()):
             return self._failed(what, done)
         return EnrolmentError(

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import socket
+import sqlite3
 import threading
 from socketserver import StreamRequestHandler, ThreadingUnixStreamServer
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ class Admin:
             asked = json.loads(line)
             command = self._commands[asked["command"]]
             return {"ok": True, "result": command(**asked.get("arguments", {}))}
-        except (RefusedError, OSError) as failure:
+        except (RefusedError, OSError, sqlite3.Error) as failure:
             return {"ok": False, "error": str(failure)}
         except (ValueError, KeyError, TypeError, OverflowError) as failure:
             return {"ok": False, "error": f"no command: {failure}"}

@@ -195,4 +195,7 @@ def decrypt_key(key: rsa.RSAPrivateKey, encrypted: bytes, algorithm: Element) ->
             name = digest_name(part[0])
         elif part.tag == 0xA1:
             mask = digest_name(part[0].expect(0x30)[1])
-    return key.decrypt(encrypted, padding.OAEP(padding.MGF1(hash_of(mask)), hash_of(name), None))
+    try:
+        return key.decrypt(encrypted, padding.OAEP(padding.MGF1(hash_of(mask)), hash_of(name), None))
+    except UnsupportedAlgorithm as failure:
+        raise UnknownAlgorithmError(f"OAEP with {name} and {mask}: {failure}") from None

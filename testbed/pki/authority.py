@@ -143,7 +143,7 @@ def spki_of(key: rsa.RSAPrivateKey) -> bytes:
 
 def make_authority(settings: Settings, store: Store, now: datetime) -> Authority:
     """A new authority, with its keys and certificates on the disk before it is returned."""
-    number = store.counter("authority")
+    number = max((issued.authority for issued in store.certificates(purpose="ca")), default=0) + 1
     directory = Path(settings.directory)
     key = _prepared_key(directory / f"ca-{number}.key", settings.key_size)
     subject, spki, serial = encode_name(settings.subject), spki_of(key), store.next_serial()

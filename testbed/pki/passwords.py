@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import threading
 import time
 from collections import defaultdict, deque
 from datetime import timedelta
@@ -32,6 +33,7 @@ class Passwords:
         self._store = store
         self._now = now
         self._failures: defaultdict[str, deque[float]] = defaultdict(deque)
+        self._lock = threading.Lock()
 
     def check(self, given: bytes | None, peer: str) -> None:
         """Raise WrongPasswordError if one is needed and this is not it. A one-time password is looked at by `take`."""
@@ -59,14 +61,19 @@ class Passwords:
         return password, expires
 
     def _limit(self, peer: str) -> None:
-        failures = self._failures[peer]
-        while failures and failures[0] < time.monotonic() - _WINDOW_S:
-            failures.popleft()
-        if len(failures) >= _FAILURES:
+        with self._lock:
+            failures = self._failures[peer]
+            while failures and failures[0] < time.monotonic() - _WINDOW_S:
+                failures.popleft()
+            count = len(failures)
+            if not count:
+                del self._failures[peer]
+        if count >= _FAILURES:
             raise WrongPasswordError(FailInfo.BAD_REQUEST, f"too many wrong challenge passwords from {peer}")
 
     def _failed(self, peer: str) -> None:
-        self._failures[peer].append(time.monotonic())
+        with self._lock:
+            self._failures[peer].append(time.monotonic())
         raise WrongPasswordError(FailInfo.BAD_REQUEST, "the challenge password")
 
 

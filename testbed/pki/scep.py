@@ -132,7 +132,7 @@ class Scep:
         if not transaction_id:
             raise UnanswerableError("no transaction ID")
         exchange = _Exchange(message, transaction_id[:_MAX_TRANSACTION_ID], octets, peer)
-        if len(transaction_id) > _MAX_TRANSACTION_ID:
+        if len(transaction_id.encode()) > _MAX_TRANSACTION_ID:
             exchange.nonce = None  # refused below, as one without
         return exchange
 

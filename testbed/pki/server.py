@@ -73,6 +73,7 @@ class CertificateServer:
         self.store = Store(directory / "ca.db")
         self._authorities: list[Authority] = []
         self._crls: dict[int, tuple[bytes, datetime, int]] = {}
+        self._prepared = False
         self._revocations = 0  # counts what makes the lists that there are old
         self._lock = threading.RLock()
         self._passwords = Passwords(settings, self.store, now)
@@ -89,8 +90,9 @@ class CertificateServer:
 
     def prepare(self) -> None:
         """What takes time and needs no clock, before the server is enabled for the first time."""
-        if not self.enabled and not self.store.certificates(purpose="ca"):
+        if not self._prepared and not self.enabled and not self.store.certificates(purpose="ca"):
             prepare_keys(self.settings)
+        self._prepared = True
 
     def enable(self) -> bool:
         """Begin to serve, if the clock is right; the first time, with a new key. False as long as it is not."""
@@ -281,11 +283,18 @@ class CertificateServer:
             number = self._add_request(enrolment, "granted", stale)
             if enrolment.signer is None:
                 self._check_duplicates(request)
-            self._add_certificate(authority, certificate, number)
+            self._add_certificate(authority, certificate, number, self._purpose(enrolment))
         if self.settings.duplicates == "supersede":
             self.publish()
         self.changed.set()
         return Outcome(certificate, authority)
+
+    def _purpose(self, enrolment: Enrolment) -> str:
+        """A registration authority that renews its certificate stays one; what it vouches for does not become one."""
+        signer = enrolment.signer
+        issued = self.store.certificate(signer.serial) if signer is not None else None
+        renews = issued is not None and issued.subject == enrolment.request.subject
+        return "ra-client" if renews and issued is not None and issued.purpose == "ra-client" else "client"
 
     def _add_request(self, enrolment: Enrolment, state: str, stale: int | None) -> int:
         """Write a request down, once; only then is its one-time password used up."""

@@ -28,6 +28,7 @@ __all__ = [
     "read_certificate",
 ]
 
+MAX_SERIAL_OCTETS = 64  # RFC 5280, section 4.1.2.2, allows 20
 _TIMES = {0x17: "%y%m%d%H%M%SZ", 0x18: "%Y%m%d%H%M%SZ"}
 
 
@@ -67,6 +68,8 @@ def read_certificate(data: bytes | Element) -> Certificate:
     if len(body) < at + 6:
         raise BerError("a certificate without all of its parts")
     serial, _, issuer, validity, subject, spki = body[at : at + 6]
+    if len(serial.content) > MAX_SERIAL_OCTETS:
+        raise BerError("a serial number that is far too long")
     return Certificate(
         outer.der(),
         serial.integer(),

@@ -615,3 +615,35 @@ def test_another_digest_than_was_announced(ca: Ca) -> None:
     signed = der.tlv(0x31, signer.children[3].body())
     signer.children[5] = ber.Element(0x04, client.key.sign(signed, padding.PKCS1v15(), hashes.MD5()))  # noqa: S303
     assert refused(ca, client, tree.der()) is FailInfo.BAD_ALG
+
+
+def test_a_signer_with_a_huge_serial_number(ca: Ca) -> None:
+    client = ca.client()
+    enrolled(ca, client)
+    tree = ber.parse(client.own.der)
+    tree[0].children[1] = ber.Element(0x02, b"\x01" * 2048)
+    message = ber.parse(client.enrolment())
+    message[1][0].children[3] = ber.Element(0xA0, parts=[tree])
+    assert refused(ca, client, message.der()) is FailInfo.BAD_MESSAGE_CHECK
+
+
+def test_key_transport_that_is_not_done(ca: Ca) -> None:
+    """OAEP with MD5, which the library has not."""
+    client = ca.client()
+    envelope = ber.parse(cms.encrypt(make_request(client.key), client.ca, "aes128"))
+    md5 = der.explicit(0, der.sequence(der.oid("1.2.840.113549.2.5"), der.NULL))
+    envelope[1][0][1][0].children[2] = ber.parse(der.sequence(der.oid("1.2.840.113549.1.1.7"), der.sequence(md5)))
+    message = client.sign(envelope.der(), scep.PKCS_REQ, "T")
+    assert refused(ca, client, message) in (FailInfo.BAD_ALG, FailInfo.BAD_MESSAGE_CHECK)
+
+
+def test_a_registration_authority_stays_one_when_it_renews(make_ca: MakeCa) -> None:
+    ca = make_ca(grant="ra-auto")
+    client = ca.client()
+    ca.ask(client, client.message(scep.PKCS_REQ, with_unit(0, "agent", RA_UNIT), "ra"))
+    agent = replace(client, signer=ca.server.grant(1))
+    renewed = ca.ask(agent, agent.message(scep.RENEWAL_REQ, with_unit(0, "agent", RA_UNIT), "again"))
+    assert renewed.status == SUCCESS
+    again = replace(client, signer=renewed.certificates[0])
+    answer = ca.ask(again, again.message(scep.PKCS_REQ, make_request(make_key(1), "behind-it"), "for-another"))
+    assert answer.status == SUCCESS
