@@ -184,8 +184,8 @@ def test_aggressive_mode_takes_three_packets(pair: Path, lab_name: str) -> None:
         with lab.link("wire").capture() as wire:
             lab.node("one").charon.initiate(child="tunnel", deadline=Deadline(20.0))
             assert_reachable(lab.node("one"), "10.2.0.1", source="lo0")
-        # Each message once: charon's threads may look at the third one after the first of quick mode, which is then sent
-        # again. From the UDP header on the octets are the same.
+        # Each message once: charon's threads may take up the third one after the first of quick mode, which is then
+        # sent again, with the same octets from the UDP header on.
         messages = {frame.data[34:]: dissect(frame.data) for frame in wire.frames}
         ike = [packet.detail for packet in messages.values() if packet.kind == "ike"]
         assert ike == ["IKEv1 aggressive mode"] * 3 + ["IKEv1 quick mode"] * 3
