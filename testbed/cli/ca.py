@@ -183,10 +183,8 @@ def _enrolments(lab: Lab, node: str | None) -> Iterator[Enrolment]:
 
 
 def _authenticate(lab: Lab, enrolment: Enrolment) -> None:
-    """Trust the CA that its operator vouches for, where that can be asked; otherwise the configured fingerprint."""
-    server = enrolment.trustpoint.server
-    told = lab.node(server).certificate_authority.fingerprint() if server is not None else None
-    found = enrolment.authenticate(enrolment.trustpoint.fingerprint or told)
+    """Trust the CA that has the configured fingerprint, or the one that its operator says."""
+    found = enrolment.authenticate(lab.live().expected_fingerprint(enrolment.trustpoint))
     output.console.print(f"{enrolment.node.name}: CA certificate SHA-256 {found.sha256}", soft_wrap=True)
 
 

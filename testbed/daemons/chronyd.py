@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from testbed.deadline import Deadline
     from testbed.runtime import NodeState, Runtime
 
-__all__ = ["Chronyd", "Source", "Tracking", "move_clock", "node_clock", "show_offset", "show_time"]
+__all__ = ["Chronyd", "Source", "Tracking", "move_clock", "node_clock", "outside", "show_offset", "show_time"]
 
 _STATES = {
     "*": "selected",
@@ -141,6 +141,15 @@ def show_offset(seconds: float) -> str:
         if abs(seconds) >= size:
             return f"{seconds / size:+.1f} {unit}"
     return f"{seconds * 1e6:+.1f} us"
+
+
+def outside(begin: datetime, end: datetime, now: datetime) -> str:
+    """By how much a moment lies before or after a period of validity: `expired, by 2.0 h (at …)`."""
+    if now < begin:
+        by = show_offset((begin - now).total_seconds()).lstrip("+")
+        return f"not yet valid, by {by} (from {begin:%Y-%m-%d %H:%M:%S})"
+    by = show_offset((now - end).total_seconds()).lstrip("+")
+    return f"expired, by {by} (at {end:%Y-%m-%d %H:%M:%S})"
 
 
 def show_time(reading: ClockReading) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from testbed.daemons.chronyd import show_offset
+from testbed.daemons.chronyd import outside
 from testbed.errors import DaemonError, EnrolmentError
 from testbed.pki.ber import BerError
 from testbed.pki.names import show_name
@@ -189,11 +189,7 @@ def node_time(node: NodeState) -> datetime:
 
 def validity_error(certificate: Certificate, now: datetime) -> str:
     """`not yet valid, by 3.0 years (from …)` or `expired, by 2.0 h (at …)`."""
-    if now < certificate.not_before:
-        by = show_offset((certificate.not_before - now).total_seconds()).lstrip("+")
-        return f"not yet valid, by {by} (from {certificate.not_before:%Y-%m-%d %H:%M:%S})"
-    by = show_offset((now - certificate.not_after).total_seconds()).lstrip("+")
-    return f"expired, by {by} (at {certificate.not_after:%Y-%m-%d %H:%M:%S})"
+    return outside(certificate.not_before, certificate.not_after, now)
 
 
 def describe(certificate: Certificate) -> str:

@@ -10,7 +10,7 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from testbed.daemons.chronyd import show_offset
+from testbed.daemons.chronyd import outside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,12 +37,8 @@ def _reasons(line: str, now: datetime) -> Iterator[str]:
 
 def _invalid(match: re.Match[str], now: datetime) -> str:
     begin, end = (datetime.strptime(text, _MOMENT).replace(tzinfo=UTC) for text in (match[1], match[2]))
-    if now < begin:
-        by = show_offset((begin - now).total_seconds()).lstrip("+")
-        return f"the peer's certificate is not yet valid, by {by} (from {begin:%Y-%m-%d %H:%M:%S})"
-    if now > end:
-        by = show_offset((now - end).total_seconds()).lstrip("+")
-        return f"the peer's certificate has expired, by {by} (at {end:%Y-%m-%d %H:%M:%S})"
+    if not begin <= now <= end:
+        return f"the peer's certificate {'is' if now < begin else 'has'} {outside(begin, end, now)}"
     return f"a certificate was not valid (from {begin:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S})"
 
 

@@ -106,9 +106,15 @@ class Convergence:
             node = self.plan.nodes[name]
             reachable = [route for route in node.routes if any(route[1] in prefix for prefix in prefixes)]
             wiring.configure(replace(node, routes=tuple(reachable)), ends)
-            if len(ends) == len(self.plan.attachments_of(name)) and not self.devices[name].initiates_at_once:
+            complete = len(ends) == len(self.plan.attachments_of(name))
+            if complete and node.daemons and not self.devices[name].initiates_at_once:
                 whole.append(name)
-        self._start_each(whole, "starting daemons")
+        daemons: dict[str, Future[None]] = {}
+        with ThreadPoolExecutor(len(whole) or 1, "daemon") as pool:
+            for name in sorted(whole, key=self._turn):
+                self._submit(pool, daemons, name)
+        collect(daemons, "starting daemons")
+        self._begun |= set(whole)
 
     def lost(self) -> list[str]:
         """Nodes that were there and went away meanwhile: the engine finishes what a killed `down` has told it."""
@@ -183,8 +189,7 @@ class Convergence:
             for name in order:
                 wiring.configure(self.plan.nodes[name], self.plan.attachments_of(name))
                 if name in starting - self._begun and name not in callers and self.plan.nodes[name].daemons:
-                    before = [daemons[other] for other in self.plan.nodes[name].starts_after if other in daemons]
-                    daemons[name] = pool.submit(self._start_daemons, running[name], before)
+                    self._submit(pool, daemons, name)
         collect(daemons, "starting daemons")
         self.daemons(callers)
         self.after_start(name for name in running if name in starting)
@@ -193,16 +198,10 @@ class Convergence:
         node = self.plan.nodes[name]
         return not node.daemons, len(node.starts_after)
 
-    def _start_each(self, names: Iterable[str], what: str) -> None:
-        """Start the daemons of nodes that are up, each after those that it has to wait for."""
-        order = sorted((name for name in names if self.plan.nodes[name].daemons), key=self._turn)
-        started: dict[str, Future[None]] = {}
-        with ThreadPoolExecutor(len(order) or 1, "daemon") as pool:
-            for name in order:
-                before = [started[other] for other in self.plan.nodes[name].starts_after if other in started]
-                started[name] = pool.submit(self._start_daemons, self.states[name], before)
-        collect(started, what)
-        self._begun |= set(order)
+    def _submit(self, pool: ThreadPoolExecutor, started: dict[str, Future[None]], name: str) -> None:
+        """Start a node's daemons in the pool, after those it waits for; to be called in the order of turns."""
+        before = [started[other] for other in self.plan.nodes[name].starts_after if other in started]
+        started[name] = pool.submit(self._start_daemons, self.states[name], before)
 
     def daemons(self, names: Iterable[str]) -> None:
         """Start the daemons of these nodes that do not run."""

@@ -13,10 +13,11 @@ from testbed.network.capture import write_pcap
 from testbed.runtime.files import read_log
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from testbed.lab.lab import Lab
+    from testbed.lab.node import Node
     from testbed.network.capture import Frame
 
 __all__ = ["write_evidence"]
@@ -56,8 +57,12 @@ def write_evidence(lab: Lab, folder: Path, captures: Mapping[str, list[Frame]]) 
             if file is not None and path not in lab.devices[name].files:  # a user's own may hold anything
                 write(f"{name}{path}", _SECRET.sub(rb"\1***\2", file.content))
     write("certificates.json", json.dumps(_certificates(lab), indent=2).encode())
-    write("clocks.json", json.dumps(_clocks(lab), indent=2).encode())
-    write("sas.json", json.dumps(_sas(lab), indent=2).encode())
+    with_clock = [name for name, device in lab.devices.items() if device.clock is not None]
+    clocks = _asked(lab, with_clock, lambda node: asdict(node.clock))
+    write("clocks.json", json.dumps(clocks, indent=2).encode())
+    with_ike = [name for name, device in lab.devices.items() if device.runs_ike]
+    sas = _asked(lab, with_ike, lambda node: [sa.to_dict() for sa in node.charon.sas()])
+    write("sas.json", json.dumps(sas, indent=2).encode())
     for link, frames in captures.items():
         write_pcap(folder / f"{link}.pcap", frames)
         written.append(folder / f"{link}.pcap")
@@ -79,23 +84,12 @@ def _certificates(lab: Lab) -> dict[str, object]:
     return found
 
 
-def _clocks(lab: Lab) -> dict[str, object]:
+def _asked(lab: Lab, names: Iterable[str], ask: Callable[[Node], object]) -> dict[str, object]:
+    """What each of these nodes says, or why it does not."""
     found: dict[str, object] = {}
-    for name, device in lab.devices.items():
-        if device.clock is not None:
-            try:
-                found[name] = asdict(lab.node(name).clock)
-            except TestbedError as failure:
-                found[name] = str(failure)
-    return found
-
-
-def _sas(lab: Lab) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for name, device in lab.devices.items():
-        if device.runs_ike:
-            try:
-                found[name] = [sa.to_dict() for sa in lab.node(name).charon.sas()]
-            except TestbedError as failure:
-                found[name] = str(failure)
+    for name in names:
+        try:
+            found[name] = ask(lab.node(name))
+        except TestbedError as failure:
+            found[name] = str(failure)
     return found

@@ -95,25 +95,19 @@ class Provision:
     def _authenticate(self, enrolment: Enrolment) -> str:
         """What the operator of the CA says its fingerprint is, is compared with what came over the network."""
         trustpoint, known = enrolment.trustpoint, enrolment.ca_certificate
-        told = self._told(trustpoint)
         if (
             known is not None
             and known.valid_at(enrolment.now())
             and self._stands(trustpoint, known.fingerprint("sha256"))
         ):
             return f"{show_name(known.subject_name)}, SHA-256 {_grouped(known.fingerprint('sha256'))}: kept"
-        found = enrolment.authenticate(trustpoint.fingerprint or told)
+        expected = self._live.expected_fingerprint(trustpoint)
+        found = enrolment.authenticate(expected)
         self._trusted_anew.add((enrolment.node.name, trustpoint.name))
         fresh = enrolment.ca_certificate
         name = show_name(fresh.subject_name) if fresh else "?"
-        compared = "compared" if trustpoint.fingerprint or told else "not compared: nobody has told it"
+        compared = "compared" if expected else "not compared: nobody has told it"
         return f"{name}, SHA-256 {_grouped(found.sha256)}: {compared}"
-
-    def _told(self, trustpoint: TrustpointConfig) -> str | None:
-        """The fingerprint by another way than the network, as from operator to operator."""
-        if trustpoint.server is None:
-            return None
-        return self._live.certificate_authority(trustpoint.server).fingerprint()
 
     def _stands(self, trustpoint: TrustpointConfig, fingerprint: str) -> bool:
         if trustpoint.server is None:

@@ -65,9 +65,7 @@ class Authority:
 
     def sign(self, body: bytes, digest: str | None = None) -> bytes:
         """A signed structure: a certificate, a CRL, or an OCSP response; with the settings' digest, unless told."""
-        digest = digest or self.settings.hash
-        signature = self.key.sign(body, padding.PKCS1v15(), hash_of(digest))
-        return der.sequence(body, signature_algorithm(digest), der.bit_string(signature))
+        return _signed(self.key, body, digest or self.settings.hash)
 
     def issue(
         self,
@@ -113,6 +111,11 @@ class Authority:
     def crl_name(self) -> str:
         """The CRL of the first authority has the server's name, as IOS has it."""
         return f"{self.settings.name}.crl" if self.number == 1 else f"{self.settings.name}-{self.number}.crl"
+
+
+def _signed(key: rsa.RSAPrivateKey, body: bytes, digest: str) -> bytes:
+    signature = key.sign(body, padding.PKCS1v15(), hash_of(digest))
+    return der.sequence(body, signature_algorithm(digest), der.bit_string(signature))
 
 
 def _extensions(authority: Authority, spki: bytes, names: Sequence[bytes], purpose: Purpose) -> list[bytes]:
@@ -164,10 +167,8 @@ def make_authority(settings: Settings, store: Store, now: datetime) -> Authority
             extension("2.5.29.14", der.octet_string(own)),
         ],
     )
-    signature = key.sign(body, padding.PKCS1v15(), hash_of(settings.hash))
-    encoded = der.sequence(body, signature_algorithm(settings.hash), der.bit_string(signature))
-    certificate = read_certificate(encoded)
-    _remember(store, number, certificate, "ca")
+    certificate = read_certificate(_signed(key, body, settings.hash))
+    store.add_certificate(IssuedCertificate.of(certificate, number, "ca"))
     return load_authority(settings, store, number, certificate, now)
 
 
@@ -220,7 +221,7 @@ def _own_identity(authority: Authority, store: Store, purpose: Literal["ra", "tl
     names = [general_name(name) for name in settings.names if _is_certifiable(name)] if purpose == "tls" else []
     subject = encode_name([("CN", settings.names[0])]) if purpose == "tls" else _ra_name(settings)
     certificate = authority.issue(store.next_serial(), subject, spki_of(key), names, now, purpose)
-    _remember(store, authority.number, certificate, purpose)
+    store.add_certificate(IssuedCertificate.of(certificate, authority.number, purpose))
     return Identity(certificate, key)
 
 
@@ -240,22 +241,6 @@ def general_name(name: str) -> bytes:
         return der.implicit(7, ip_address(name).packed)
     except ValueError:
         return der.implicit(2, name.encode())
-
-
-def _remember(store: Store, number: int, certificate: Certificate, purpose: Purpose) -> None:
-    store.add_certificate(
-        IssuedCertificate(
-            certificate.serial,
-            number,
-            certificate.subject,
-            certificate.spki,
-            certificate.not_after,
-            certificate.der,
-            purpose,
-            None,
-            0,
-        )
-    )
 
 
 def write_key(path: Path, key: rsa.RSAPrivateKey) -> None:

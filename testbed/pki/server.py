@@ -190,7 +190,7 @@ class CertificateServer:
             from_ra = self._vouched(enrolment.signer, enrolment.request)
         granted = self.settings.grant == "auto" or (self.settings.grant == "ra-auto" and from_ra)
         # Who signs itself an RA has to be known to the operator: its word would be good for every name.
-        granted = granted and (_claims_ra(enrolment.request) is False or from_ra)
+        granted = granted and (from_ra or not _claims_ra(enrolment.request))
         try:
             return self._issue(enrolment, stale) if granted else self._keep(enrolment, stale)
         except sqlite3.IntegrityError:  # the same request came twice at once, and the other one was first
@@ -309,8 +309,7 @@ class CertificateServer:
         return number
 
     def _add_certificate(self, authority: Authority, made: Certificate, request: int, purpose: str = "client") -> None:
-        values = (made.serial, authority.number, made.subject, made.spki, made.not_after, made.der, purpose, None, 0)
-        self.store.add_certificate(IssuedCertificate(*values))
+        self.store.add_certificate(IssuedCertificate.of(made, authority.number, purpose))
         self.store.settle_request(request, "granted", made.serial)
 
     def poll(self, transaction_id: str, signer: Certificate) -> Outcome:

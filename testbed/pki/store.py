@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from testbed.pki.x509 import Certificate
+
 __all__ = ["IssuedCertificate", "PendingRequest", "Store"]
 
 _BLOCK = 32
@@ -50,6 +52,13 @@ class IssuedCertificate:
     purpose: str
     revoked: datetime | None
     reason: int
+
+    @classmethod
+    def of(cls, certificate: Certificate, authority: int, purpose: str) -> IssuedCertificate:
+        """A certificate that has just been made."""
+        made = certificate
+        values = (made.serial, authority, made.subject, made.spki, made.not_after, made.der, purpose, None, 0)
+        return cls(*values)
 
 
 @dataclass(frozen=True)
@@ -105,13 +114,14 @@ class Store:
         with self._lock:
             return self._db.execute(statement, tuple(values)).fetchall()
 
-    def counter(self, name: str, first: int = 1) -> int:
+    def counter(self, name: str) -> int:
         """The next number of a sequence, written down. Never again the same."""
-        return self._advance(name, 1, first)
+        return self._advance(name, 1)
 
-    def _advance(self, name: str, by: int, first: int) -> int:
+    def _advance(self, name: str, by: int) -> int:
+        """Take the next numbers of a sequence, which begins with 1; the first of them."""
         sql = "insert into counter values (?, ?) on conflict (name) do update set value = value + ? returning value"
-        return int(self._all(sql, (name, first + by - 1, by))[0][0]) - by + 1
+        return int(self._all(sql, (name, by, by))[0][0]) - by + 1
 
     def peek(self, name: str, default: int) -> int:
         rows = self._all("select value from counter where name = ?", (name,))
@@ -124,7 +134,7 @@ class Store:
         """A serial number that was never used. Not to be called within a transaction, which might be undone."""
         with self._lock:
             if not self._serials:
-                begin = self._advance("serial", _BLOCK, 1)
+                begin = self._advance("serial", _BLOCK)
                 self._serials = list(range(begin + _BLOCK - 1, begin - 1, -1))
             return self._serials.pop()
 

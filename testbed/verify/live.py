@@ -76,6 +76,14 @@ class LiveLab:
         """A trustpoint of a router, and how to enrol with it."""
         return Enrolment(self.runtime, self.state(node), trustpoint)
 
+    def expected_fingerprint(self, trustpoint: TrustpointConfig) -> str | None:
+        """What the CA's certificate must have: as configured, else as its operator says, which is another way than the
+        network. None if nobody can be asked.
+        """
+        if trustpoint.fingerprint is not None or trustpoint.server is None:
+            return trustpoint.fingerprint
+        return self.certificate_authority(trustpoint.server).fingerprint()
+
     def source(self, endpoint: str, version: int) -> Address | None:
         """The address that `node:interface` sends from; None for a bare `node`, whose kernel chooses."""
         if ":" not in endpoint:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -27,12 +26,17 @@ def make_key(number: int = 0, bits: int = 2048) -> rsa.RSAPrivateKey:
 
 
 def make_request(
-    key: rsa.RSAPrivateKey, name: str = "kisii", challenge: str | None = None, san: list[str] | None = None
+    key: rsa.RSAPrivateKey,
+    name: str = "kisii",
+    challenge: str | None = None,
+    san: list[str] | None = None,
+    unit: str | None = None,
 ) -> bytes:
     """PKCS #10."""
-    builder = pyca.CertificateSigningRequestBuilder().subject_name(
-        pyca.Name([pyca.NameAttribute(pyca.NameOID.COMMON_NAME, name)])
-    )
+    subject = [pyca.NameAttribute(pyca.NameOID.COMMON_NAME, name)]
+    if unit is not None:
+        subject.append(pyca.NameAttribute(pyca.NameOID.ORGANIZATIONAL_UNIT_NAME, unit))
+    builder = pyca.CertificateSigningRequestBuilder().subject_name(pyca.Name(subject))
     if challenge is not None:
         builder = builder.add_attribute(pyca.oid.AttributeOID.CHALLENGE_PASSWORD, challenge.encode())
     if san:
@@ -137,7 +141,3 @@ def certificates_in(data: bytes) -> list[Certificate]:
     """Of a certificates-only SignedData."""
     body = ber.parse(data)[1][0].children
     return [read_certificate(item) for part in body if part.tag == 0xA0 for item in part.children]
-
-
-def fresh_nonce() -> bytes:
-    return os.urandom(16)

@@ -472,21 +472,10 @@ def test_a_renewal_keeps_its_names(ca: Ca) -> None:
     assert ca.ask(signing, renewal(client, old, ["kisii.test"])).status == SUCCESS
 
 
-def with_unit(number: int, name: str, unit: str) -> bytes:
-    subject = pyca.Name(
-        [
-            pyca.NameAttribute(pyca.NameOID.COMMON_NAME, name),
-            pyca.NameAttribute(pyca.NameOID.ORGANIZATIONAL_UNIT_NAME, unit),
-        ]
-    )
-    builder = pyca.CertificateSigningRequestBuilder().subject_name(subject)
-    return builder.sign(make_key(number), hashes.SHA256()).public_bytes(serialization.Encoding.DER)
-
-
 def test_nobody_makes_himself_a_registration_authority(ca: Ca) -> None:
     """A subject that is marked as one waits for the operator, also where everything else is granted."""
     client = ca.client()
-    message = client.message(scep.PKCS_REQ, with_unit(0, "kisii", RA_UNIT), "ra")
+    message = client.message(scep.PKCS_REQ, make_request(make_key(0), "kisii", unit=RA_UNIT), "ra")
     assert ca.ask(client, message).status == PENDING
     granted = ca.server.grant(1)
     agent = replace(client, signer=granted)
@@ -640,9 +629,9 @@ def test_key_transport_that_is_not_done(ca: Ca) -> None:
 def test_a_registration_authority_stays_one_when_it_renews(make_ca: MakeCa) -> None:
     ca = make_ca(grant="ra-auto")
     client = ca.client()
-    ca.ask(client, client.message(scep.PKCS_REQ, with_unit(0, "agent", RA_UNIT), "ra"))
+    ca.ask(client, client.message(scep.PKCS_REQ, make_request(make_key(0), "agent", unit=RA_UNIT), "ra"))
     agent = replace(client, signer=ca.server.grant(1))
-    renewed = ca.ask(agent, agent.message(scep.RENEWAL_REQ, with_unit(0, "agent", RA_UNIT), "again"))
+    renewed = ca.ask(agent, agent.message(scep.RENEWAL_REQ, make_request(make_key(0), "agent", unit=RA_UNIT), "again"))
     assert renewed.status == SUCCESS
     again = replace(client, signer=renewed.certificates[0])
     answer = ca.ask(again, again.message(scep.PKCS_REQ, make_request(make_key(1), "behind-it"), "for-another"))
