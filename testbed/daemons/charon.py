@@ -256,6 +256,18 @@ class Charon:
                 raise
             return 0
 
+    def install(self, child: str, ike: str) -> None:
+        """Let traffic that a CHILD SA is for set it up, as `start_action = trap` does. Twice is no error."""
+        self._trap("install", child, ike)
+
+    def uninstall(self, child: str, ike: str) -> None:
+        """Let it no longer. What is not installed is no error."""
+        self._trap("uninstall", child, ike)
+
+    def _trap(self, command: str, child: str, ike: str) -> None:
+        with self._session() as session, contextlib.suppress(vici.exception.CommandException):
+            getattr(session, command)({"child": child, "ike": ike})
+
     def rekey(self, *, child: str | None = None, ike: str | None = None) -> int:
         """Begin to rekey SAs and return how many; `child-rekey` and `ike-rekey` events tell the end."""
         request = {key: value for key, value in (("child", child), ("ike", ike)) if value is not None}

@@ -1,6 +1,6 @@
 """The vendor-neutral configuration of one node, and how a topology becomes one for each of its nodes. Pure."""
 
-from testbed.device.build import build_devices
+from testbed.device.build import build_devices, router_context
 from testbed.device.model import (
     ChildConfig,
     ConnectionConfig,
@@ -36,4 +36,5 @@ __all__ = [
     "StaticRoute",
     "TrustpointConfig",
     "build_devices",
+    "router_context",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,9 @@ from testbed.device.model import (
     ShareContent,
     StaticRoute,
 )
+from testbed.ios.compiler import Context, compile_device
+from testbed.names import show_name
 from testbed.topology import split_end
-from testbed.topology.names import show_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from testbed.topology.addressing import Address, Prefix
     from testbed.topology.models import Connection, Node, SharedFile
 
-__all__ = ["build_devices", "shared_bytes"]
+__all__ = ["build_devices", "router_context", "shared_bytes"]
 
 _START: dict[str, StartAction] = {"manual": "none", "on-traffic": "trap", "at-once": "start"}
 _DEFAULTS = (ip_network("0.0.0.0/0"), ip_network("::/0"))
@@ -48,6 +50,20 @@ def shared_bytes(node: str, share: str, name: str, size: int) -> bytes:
     return hashlib.shake_256(seed).digest(size)
 
 
+def router_context(loaded: LoadedTopology, name: str) -> Context:
+    """What compiling a router's configuration has to know of the lab around it."""
+    owners = {address.ip: node for (node, _), found in loaded.addressing.interfaces.items() for address in found}
+    servers = {other for other, node in loaded.topology.nodes.items() if node.certificate_server}
+    return Context(
+        node=name,
+        configuration=loaded.configurations[name],
+        flavor=loaded.topology.nodes[name].flavor,
+        owners=owners,
+        order=tuple(loaded.topology.nodes),
+        authorities=loaded.authorities | servers,
+    )
+
+
 class _Builder:
     def __init__(self, loaded: LoadedTopology) -> None:
         self._loaded = loaded
@@ -55,6 +71,22 @@ class _Builder:
         self._addressing = loaded.addressing
 
     def device(self, name: str, node: Node) -> Device:
+        return self._router(name, node) if node.kind == "ios" else self._linux(name, node)
+
+    def _router(self, name: str, node: Node) -> Device:
+        """From IOS text. What has no effect of it, `testbed ios check` tells."""
+        loaded = self._loaded
+        links = [
+            (link_name, interface, link.mtu)
+            for link_name, link in self._topology.links.items()
+            for owner, interface in map(split_end, link.ends)
+            if owner == name
+        ]
+        image = node.image or ("ca" if name in loaded.authorities else None)
+        device = compile_device(router_context(loaded, name), links=links, clock=build_clock(node), image=image)
+        return replace(device, files=self._files(node), hooks=self._hooks(node))
+
+    def _linux(self, name: str, node: Node) -> Device:
         connections, keys = self._ike(name)
         return Device(
             name=name,
@@ -68,20 +100,20 @@ class _Builder:
             connections=connections,
             keys=keys,
             shares={share: self._share(name, share, files) for share, files in node.shares.items()},
-            files={path: RawFile(self._read(file.source), int(file.mode, 8)) for path, file in node.files.items()},
-            hooks={
-                hook: self._read(script)
-                for hook, script in (
-                    ("after_start", node.hooks.after_start),
-                    ("before_stop", node.hooks.before_stop),
-                )
-                if script is not None
-            },
+            files=self._files(node),
+            hooks=self._hooks(node),
             clock=build_clock(node),
             ntp=build_ntp(self._loaded, name, node),
             certificate_server=build_certificate_server(self._loaded, name, node),
             trustpoints=build_trustpoints(self._loaded, name, node),
         )
+
+    def _files(self, node: Node) -> dict[str, RawFile]:
+        return {path: RawFile(self._read(file.source), int(file.mode, 8)) for path, file in node.files.items()}
+
+    def _hooks(self, node: Node) -> dict[str, bytes]:
+        scripts = {"after_start": node.hooks.after_start, "before_stop": node.hooks.before_stop}
+        return {hook: self._read(script) for hook, script in scripts.items() if script is not None}
 
     def _read(self, source: str) -> bytes:
         return (self._loaded.folder / source).read_bytes()

@@ -15,7 +15,7 @@ from testbed.device.services import (
     TrustpointConfig,
 )
 from testbed.topology import split_end
-from testbed.topology.names import parse_name
+from testbed.names import parse_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

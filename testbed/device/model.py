@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from ipaddress import IPv4Address
 
     from testbed.device.services import CertificateServerConfig, ClockConfig, NtpConfig, TrustpointConfig
     from testbed.topology.addressing import Address, InterfaceAddress, Prefix
@@ -20,12 +21,17 @@ __all__ = [
     "ChildConfig",
     "ConnectionConfig",
     "Device",
+    "FilterEntry",
     "IkeEnd",
     "InterfaceConfig",
+    "PacketFilter",
+    "PortMatch",
     "PreSharedKey",
     "RawFile",
     "Role",
     "ShareContent",
+    "SourceNat",
+    "StaticNat",
     "StaticRoute",
 ]
 
@@ -41,6 +47,60 @@ class InterfaceConfig:
     link: str
     mtu: int
     addresses: tuple[InterfaceAddress, ...]
+    enabled: bool = True
+    tcp_mss: int | None = None
+
+
+@dataclass(frozen=True)
+class FilterEntry:
+    """One line of an access list: what it matches, and its text. Addresses match where `mask` has ones."""
+
+    permit: bool
+    protocol: str | None  # as nft names it, or a number; any without
+    source: tuple[IPv4Address, IPv4Address]
+    target: tuple[IPv4Address, IPv4Address]
+    source_ports: PortMatch | None
+    target_ports: PortMatch | None
+    established: bool
+    icmp_type: str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class PortMatch:
+    """Ports from `low` to `high`, or all but those."""
+
+    low: int
+    high: int
+    negated: bool = False
+
+
+@dataclass(frozen=True)
+class PacketFilter:
+    """An access list on an interface; what no entry matches is dropped."""
+
+    interface: str
+    direction: Literal["in", "out"]
+    name: str
+    entries: tuple[FilterEntry, ...]
+
+
+@dataclass(frozen=True)
+class SourceNat:
+    """What leaves by an interface and is permitted by the entries gets that interface's address, or `address`."""
+
+    interface: str
+    entries: tuple[FilterEntry, ...]
+    inside: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StaticNat:
+    """An inside address that is another one outside."""
+
+    interface: str
+    inside: IPv4Address
+    outside: IPv4Address
 
 
 @dataclass(frozen=True)
@@ -78,6 +138,12 @@ class ChildConfig:
     proposals: tuple[str, ...]
     lifetime_s: int | None
     start: StartAction
+    lifetime_bytes: int | None = None
+    transport: bool = False
+    replay_window: int | None = None
+    inactivity_s: int | None = None
+    local_ports: str = ""  # protocol and port of the selectors as strongSwan writes them: `[tcp/80]`
+    remote_ports: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +164,7 @@ class ConnectionConfig:
     children: tuple[ChildConfig, ...]
     trustpoint: str | None = None  # signatures, by the certificate of this one; a pre-shared key without
     revocation_optional: bool = False
+    origin: str = ""  # what it was made of where that is no topology: `crypto map SACCO 10`
 
 
 @dataclass(frozen=True)
@@ -136,6 +203,15 @@ class Device:
     ntp: NtpConfig | None = None
     certificate_server: CertificateServerConfig | None = None
     trustpoints: tuple[TrustpointConfig, ...] = ()
+    filters: tuple[PacketFilter, ...] = ()
+    source_nat: tuple[SourceNat, ...] = ()
+    static_nat: tuple[StaticNat, ...] = ()
+    flavor: Literal["ios15", "iosxe17"] | None = None  # of a node that is configured by IOS text
+
+    @property
+    def is_ios(self) -> bool:
+        """Whether its configuration may change while it runs."""
+        return self.flavor is not None
 
     @property
     def forwards(self) -> bool:
@@ -157,5 +233,6 @@ class Device:
         return (
             bool(self.connections)
             or bool(self.trustpoints)
+            or self.is_ios
             or any(path == "/etc/strongswan.conf" or path.startswith("/etc/swanctl/") for path in self.files)
         )

@@ -245,7 +245,8 @@ def _configure(lab: str, node: NodePlan, attachments: list[tuple[LinkPlan, Attac
             if end.interface not in index:
                 continue  # the node at the other end is stopped
             _offloads_off(end.interface)
-            netlink.link("set", index=index[end.interface], state="up", ifalias=f"testbed {lab} {link.name}")
+            settings = {"state": "up" if end.enabled else "down", **({"mtu": end.mtu} if end.mtu else {})}
+            netlink.link("set", index=index[end.interface], ifalias=f"testbed {lab} {link.name}", **settings)
             for address in end.addresses:
                 _add_address(netlink, index[end.interface], address)
         for prefix, gateway in node.routes:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from testbed.errors import PrerequisiteError
 from testbed.plan.model import Attachment, DaemonPlan, LinkPlan, NodeFile, NodePlan, Plan, TunnelPlan
-from testbed.render import CA_SETTINGS, render_files
+from testbed.render import CA_SETTINGS, CONNECTIONS, TRUSTPOINTS, render_files
 from testbed.topology import split_end
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ HOOKS = "/etc/testbed/hooks"
 DAEMONS = "/etc/testbed/daemons"  # read by images/bin/start
 LOGS = "/var/log/testbed"
 NVRAM = "/var/lib/testbed"
+_CHANGING = (DAEMONS, TRUSTPOINTS, CONNECTIONS)
 
 # What each role's programs were measured to need, and nothing else.
 _CAPABILITIES = {
@@ -39,8 +40,11 @@ def build_plan(loaded: LoadedTopology, devices: Mapping[str, Device], dataplane:
     return Plan(
         lab=loaded.name,
         dataplane=dataplane,
-        nodes={name: _node(device, dataplane, hosts) for name, device in devices.items()},
-        links=dict(_links(loaded)),
+        nodes={
+            name: _node(device, dataplane, hosts, loaded.startup_digest(name) if device.is_ios else None)
+            for name, device in devices.items()
+        },
+        links=dict(_links(loaded, devices)),
         tunnels=tuple(_tunnels(devices)),
     )
 
@@ -62,7 +66,7 @@ def _refuse_what_the_dataplane_cannot(devices: Mapping[str, Device], dataplane: 
                         )
 
 
-def _node(device: Device, dataplane: DataPlane, hosts: Mapping[str, str]) -> NodePlan:
+def _node(device: Device, dataplane: DataPlane, hosts: Mapping[str, str], startup: str | None) -> NodePlan:
     files = {path: NodeFile(file.content, file.mode) for path, file in render_files(device, dataplane).items()}
     daemons = tuple(_daemons(device))
     files |= {f"{DAEMONS}/{daemon.name}": NodeFile("\n".join((*daemon.argv, "")).encode()) for daemon in daemons}
@@ -83,15 +87,17 @@ def _node(device: Device, dataplane: DataPlane, hosts: Mapping[str, str]) -> Nod
         hooks=tuple(device.hooks),
         clock=device.clock,
         volumes=dict(_volumes(device)),
+        folders=_CHANGING if device.is_ios else (),
+        startup=startup,
         starts_after=device.ntp.nts_peers if device.ntp else (),
     )
 
 
 def _volumes(device: Device) -> Iterator[tuple[str, str]]:
     """What of a node outlives its container, as a router's NVRAM does."""
-    if device.certificate_server or device.trustpoints or (device.ntp and device.ntp.nts_names):
+    if device.is_ios or device.certificate_server or device.trustpoints or (device.ntp and device.ntp.nts_names):
         yield NVRAM, "nvram"
-    if device.trustpoints:
+    if device.is_ios or device.trustpoints:
         for folder in ("private", "x509", "x509ca"):
             yield f"/etc/swanctl/{folder}", f"nvram-{folder}"
 
@@ -120,7 +126,7 @@ def _daemons(device: Device) -> Iterator[DaemonPlan]:
         yield DaemonPlan("chronyd", ("/usr/lib/testbed/chronyd",), log, ready)
     if device.certificate_server is not None:
         yield DaemonPlan("testbed-ca", ("/usr/lib/testbed/testbed-ca", CA_SETTINGS), f"{LOGS}/testbed-ca.out")
-    if device.trustpoints:
+    if device.is_ios or device.trustpoints:
         yield DaemonPlan("enrold", ("/usr/lib/testbed/enrold",), f"{LOGS}/enrold.out", "/run/enrold.ready")
     if device.runs_ike:
         yield DaemonPlan("charon", ("/usr/sbin/charon-systemd",), f"{LOGS}/charon.log")
@@ -138,23 +144,27 @@ def _hosts(loaded: LoadedTopology, devices: Mapping[str, Device]) -> dict[str, s
     return hosts
 
 
-def _links(loaded: LoadedTopology) -> Iterator[tuple[str, LinkPlan]]:
+def _links(loaded: LoadedTopology, devices: Mapping[str, Device]) -> Iterator[tuple[str, LinkPlan]]:
     for name, link in loaded.topology.links.items():
-        ends = tuple(_attachment(loaded, end) for end in link.ends)
+        ends = tuple(_attachment(loaded, end, devices, link.mtu) for end in link.ends)
         yield name, LinkPlan(name, "point-to-point" if len(ends) == 2 else "lan", link.mtu, ends)
 
 
-def _attachment(loaded: LoadedTopology, end: str) -> Attachment:
+def _attachment(loaded: LoadedTopology, end: str, devices: Mapping[str, Device], mtu: int) -> Attachment:
     node, interface = split_end(end)
     # Locally administered, unicast, and the same at every run, so captures of two runs can be compared.
     octets = hashlib.sha256(end.encode()).digest()[:5]
     mac = ":".join(f"{octet:02x}" for octet in (0x02, *octets))
-    return Attachment(node, interface, mac, loaded.addressing.interfaces[node, interface])
+    config = next(item for item in devices[node].interfaces if item.name == interface)
+    own_mtu = config.mtu if config.mtu != mtu else None
+    return Attachment(node, interface, mac, loaded.addressing.interfaces[node, interface], config.enabled, own_mtu)
 
 
 def _tunnels(devices: Mapping[str, Device]) -> Iterator[TunnelPlan]:
     for device in devices.values():
         for connection in device.connections:
-            if connection.initiator and connection.children[0].start == "none":
+            start = connection.children[0].start
+            by_itself = device.is_ios and start == "trap" and bool(connection.remote_node)
+            if connection.initiator and (start == "none" or by_itself):
                 children = tuple(child.name for child in connection.children)
-                yield TunnelPlan(connection.name, device.name, connection.remote_node, children)
+                yield TunnelPlan(connection.name, device.name, connection.remote_node, children, by_itself)

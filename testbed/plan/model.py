@@ -56,6 +56,8 @@ class NodePlan:
     hooks: tuple[str, ...]
     clock: ClockConfig | None = None
     volumes: Mapping[str, str] = field(default_factory=dict)  # folders that outlive the node: path in it, name
+    folders: tuple[str, ...] = ()  # folders of its files in which files come and go while it runs
+    startup: str | None = None  # tells one configuration that it boots with from another, where that may change later
     starts_after: tuple[str, ...] = ()  # nodes whose daemons have to be ready before this one's start
 
 
@@ -67,6 +69,8 @@ class Attachment:
     interface: str
     mac: str
     addresses: tuple[InterfaceAddress, ...]
+    enabled: bool = True
+    mtu: int | None = None  # where it is not the link's
 
     @property
     def port(self) -> str:
@@ -97,6 +101,7 @@ class TunnelPlan:
     initiator: str
     responder: str
     children: tuple[str, ...]
+    on_traffic: bool = False  # it comes by itself, unless its traps are taken away for a while
 
 
 @dataclass(frozen=True)
@@ -115,23 +120,31 @@ class Plan:
     def digest(self, name: str) -> str:
         """Changes whenever a node would have to be made anew: with its own plan, or with any of its links."""
         node = self.nodes[name]
+        links = self.attachments_of(name)
         facts = {
-            "hostname": node.hostname,
             "image": node.image,
             "capabilities": node.capabilities,
             "devices": node.devices,
             "sysctls": dict(node.sysctls),
-            "hosts": dict(node.hosts),
+            "volumes": dict(node.volumes),
+            "links": [[link.name, link.kind, link.mtu, end.interface] for link, end in links],
+            "hosts": {
+                other: address
+                for other, address in node.hosts.items()
+                if other in self.nodes and self.nodes[other].startup is None
+            },
+        }
+        if node.startup is not None:  # what else it is, it may change itself
+            facts |= {"startup": node.startup, "hooks": node.hooks}
+            return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+        facts |= {
+            "hostname": node.hostname,
             "files": {path: [hashlib.sha256(f.content).hexdigest(), f.mode] for path, f in node.files.items()},
             "daemons": [[daemon.name, *daemon.argv] for daemon in node.daemons],
             "clock": [node.clock.offset_ns, node.clock.at_ns, node.clock.drift_ppm] if node.clock else None,
-            "volumes": dict(node.volumes),
             "loopbacks": [str(address) for address in node.loopbacks],
             "routes": [[str(prefix), str(gateway)] for prefix, gateway in node.routes],
-            "links": [
-                [link.name, link.kind, link.mtu, end.interface, *map(str, end.addresses)]
-                for link, end in self.attachments_of(name)
-            ],
+            "addresses": [[str(address) for address in end.addresses] for _, end in links],
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

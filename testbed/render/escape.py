@@ -8,15 +8,22 @@ import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+
+    from testbed.device import ChildConfig, FilterEntry
 
 __all__ = [
     "chrony_key",
+    "guard_ports",
     "nft_address",
+    "nft_comment",
+    "nft_entry",
     "nft_string",
     "pki_option",
     "samba_value",
     "shell_assignment",
+    "selectors",
     "strongswan_secret",
     "strongswan_string",
 ]
@@ -80,6 +87,59 @@ def nft_string(value: str) -> str:
 
 def nft_address(value: IPv4Address | IPv6Address | IPv4Network | IPv6Network) -> str:
     return str(value)
+
+
+def nft_comment(value: str) -> str:
+    """A comment, by which a rule is found again."""
+    if not re.fullmatch(r"[A-Za-z0-9_.:/@+ -]{1,120}", value):
+        raise ValueError(f"{value!r} cannot be written in an nft comment")
+    return f'"{value}"'
+
+
+def nft_entry(entry: FilterEntry) -> str:
+    """What one entry of an access list matches, ending with a blank."""
+    words = []
+    for side, (address, mask) in (("saddr", entry.source), ("daddr", entry.target)):
+        if int(mask) == 0xFFFFFFFF:
+            words.append(f"ip {side} {address}")
+        elif int(mask):
+            words.append(f"ip {side} & {mask} == {address}")
+    if entry.protocol is not None:
+        words.append(f"meta l4proto {_protocol(entry.protocol)}")
+    for side, ports in (("sport", entry.source_ports), ("dport", entry.target_ports)):
+        if ports is not None:
+            words.append(f"th {side} {'!= ' if ports.negated else ''}{ports.low}-{ports.high}")
+    if entry.established:
+        words.append("tcp flags & (ack | rst) != 0")
+    if entry.icmp_type is not None:
+        words.append(f"icmp type {_protocol(entry.icmp_type)}")
+    return "".join(f"{word} " for word in words)
+
+
+def _protocol(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9-]{1,30}", value):
+        raise ValueError(f"{value!r} is no protocol")
+    return value
+
+
+def selectors(prefixes: Iterable[object], ports: str) -> str:
+    """Traffic selectors of swanctl.conf, each with protocol and port: `192.168.1.0/24[tcp/80]`."""
+    return ", ".join(f"{prefix}{ports}" for prefix in prefixes)
+
+
+def guard_ports(child: ChildConfig, direction: str) -> str:
+    """Protocol and ports that a CHILD SA protects, as nft matches them; nothing if it protects all."""
+    sides = (("sport", child.local_ports), ("dport", child.remote_ports))
+    if direction == "inbound":
+        sides = (("dport", child.local_ports), ("sport", child.remote_ports))
+    words: list[str] = []
+    for side, text in sides:
+        protocol, _, port = text.strip("[]").partition("/")
+        if protocol and f" meta l4proto {_protocol(protocol)}" not in words:
+            words.append(f" meta l4proto {_protocol(protocol)}")
+        if port:
+            words.append(f" th {side} {int(port)}")
+    return "".join(words)
 
 
 def samba_value(value: str) -> str:

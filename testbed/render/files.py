@@ -9,7 +9,18 @@ import jinja2
 
 from testbed.render.certificates import CA_SETTINGS, render_certificate_server, render_trustpoints
 from testbed.render.content import RenderedFile
-from testbed.render.escape import chrony_key, nft_address, nft_string, samba_value, strongswan_secret, strongswan_string
+from testbed.render.escape import (
+    chrony_key,
+    guard_ports,
+    nft_address,
+    nft_comment,
+    nft_entry,
+    nft_string,
+    samba_value,
+    selectors,
+    strongswan_secret,
+    strongswan_string,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +86,9 @@ def _rendered(device: Device, dataplane: str) -> Iterator[tuple[str, RenderedFil
                 yield path, RenderedFile(_render("pubkey.conf.j2", device=device, connection=connection))
     if device.certificate_server is not None:
         yield CA_SETTINGS, RenderedFile(render_certificate_server(device.certificate_server), 0o600)
-    if device.connections or device.drop_private:
+    elif device.is_ios:
+        yield CA_SETTINGS, RenderedFile(b"", 0o600)
+    if device.connections or device.drop_private or device.is_ios:
         yield "/etc/testbed/nftables.conf", RenderedFile(render_guard(device))
     if device.clock is not None:
         yield "/etc/ld.so.preload", RenderedFile(b"/usr/lib/testbed/vclock.so\n")
@@ -90,7 +103,9 @@ def _rendered(device: Device, dataplane: str) -> Iterator[tuple[str, RenderedFil
 
 def _chrony(device: Device, ntp: NtpConfig) -> Iterator[tuple[str, RenderedFile]]:
     yield "/etc/chrony/chrony.conf", RenderedFile(_render("chrony.conf.j2", device=device, ntp=ntp))
-    if ntp.keys:
+    if device.is_ios:
+        yield "/etc/chrony/sources.d/testbed.sources", RenderedFile(_render("chrony.sources.j2", ntp=ntp))
+    if ntp.keys or device.is_ios:
         lines = [chrony_key(key.number, key.type, key.secret.reveal()) for key in ntp.keys]
         yield "/etc/chrony/chrony.keys", RenderedFile("".join(lines).encode(), 0o600)
     if ntp.nts_names:
@@ -110,11 +125,18 @@ def _strongswan(device: Device, dataplane: str) -> bytes:
         dataplane=dataplane,
         plugins=[name for name in _PLUGINS if name != "kernel-libipsec" or dataplane == "userspace"],
         tool_plugins=_TOOL_PLUGINS,
-        revocation={way for trustpoint in device.trustpoints for way in trustpoint.revocation},
+        revocation=_revocation(device),
         aggressive_psk=any(connection.aggressive for connection in device.connections),
         log=f"{_LOGS}/charon.log",
         user_file=_USER_STRONGSWAN if _STRONGSWAN in device.files else None,
     )
+
+
+def _revocation(device: Device) -> set[str]:
+    """How charon asks whether a certificate is revoked; a router that has no trustpoint yet may get one."""
+    if device.is_ios and not device.trustpoints:
+        return {"crl", "ocsp"}
+    return {way for trustpoint in device.trustpoints for way in trustpoint.revocation}
 
 
 def _render(template: str, **values: Any) -> bytes:
@@ -135,6 +157,11 @@ def _environment() -> jinja2.Environment:
         "secret": strongswan_secret,
         "nft": nft_string,
         "address": nft_address,
+        "nft_comment": nft_comment,
+        "nft_entry": nft_entry,
+        "guard_ports": guard_ports,
+        "local_ts": lambda child: selectors(child.local_selectors, child.local_ports),
+        "remote_ts": lambda child: selectors(child.remote_selectors, child.remote_ports),
         "samba": samba_value,
         "netbios": lambda name: samba_value(name)[:15],
         # Rekeyed at nine tenths, so that the SA never reaches the lifetime it was given.

@@ -81,7 +81,7 @@ class DockerRuntime:
         return sorted((state for state in states if state), key=lambda state: (state.identity.lab, state.name))
 
     def create(self, plan: NodePlan, identity: Identity, image: str) -> NodeState:
-        binds: dict[str, Mapping[str, str]] = dict(place_files(identity.directory, plan.files))
+        binds: dict[str, Mapping[str, str]] = dict(place_files(identity.directory, plan.files, plan.folders))
         binds[str(identity.directory / "run")] = {"bind": _ROOT, "mode": "rw"}
         binds[str(identity.directory / "log")] = {"bind": _LOGS, "mode": "rw"}
         binds |= place_volumes(identity.directory, plan.volumes)

@@ -15,7 +15,7 @@ from testbed.errors import RuntimeFailure
 from testbed.runtime.vclock import CLOCK_FILE, create_clock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from testbed.device import ClockConfig
@@ -30,21 +30,68 @@ __all__ = [
     "read_log",
     "read_sign",
     "replace_content",
+    "update_files",
 ]
 
 
-def place_files(directory: Path, files: Mapping[str, NodeFile]) -> dict[str, dict[str, str]]:
-    """Write a node's files below its directory; what stood there before is overwritten. Returns Docker's binds."""
+def place_files(
+    directory: Path, files: Mapping[str, NodeFile], folders: Collection[str] = ()
+) -> dict[str, dict[str, str]]:
+    """Write a node's files below its directory; what stood there before is overwritten. Returns Docker's binds.
+
+    Of `folders` the whole is bound, so that files can come and go in them.
+    """
     binds: dict[str, dict[str, str]] = {}
     with _written_below(directory):
         for part in ("files", "run", "log"):
             (directory / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in folders:
+            path = directory / "files" / folder.lstrip("/")
+            shutil.rmtree(path, ignore_errors=True)
+            path.mkdir(mode=0o700, parents=True)
+            binds[str(path)] = {"bind": folder, "mode": "ro"}
         for target, file in files.items():
             path = directory / "files" / target.lstrip("/")
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write(path, file.content, file.mode)
-            binds[str(path)] = {"bind": target, "mode": "ro"}
+            if not _within(target, folders):
+                binds[str(path)] = {"bind": target, "mode": "ro"}
     return binds
+
+
+def _within(target: str, folders: Collection[str]) -> bool:
+    return any(target.startswith(f"{folder}/") for folder in folders)
+
+
+def update_files(directory: Path, files: Mapping[str, NodeFile], folders: Collection[str]) -> set[str]:
+    """Make a running node's files what they are now to be. Returns the paths whose content changed.
+
+    Outside `folders` a file can change, but neither come nor go.
+    """
+    changed: set[str] = set()
+    root = directory / "files"
+    with _written_below(directory):
+        for target, file in files.items():
+            path = root / target.lstrip("/")
+            if path.is_file() and path.read_bytes() == file.content:
+                continue
+            if _within(target, folders):
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _write(path, file.content, file.mode)
+            elif path.is_file():
+                replace_content(directory, target, file.content)
+            else:
+                continue
+            changed.add(target)
+        for folder in folders:
+            for path in sorted((root / folder.lstrip("/")).rglob("*"), reverse=True):
+                target = f"/{path.relative_to(root)}"
+                if path.is_file() and target not in files:
+                    path.unlink()
+                    changed.add(target)
+                elif path.is_dir() and not any(path.iterdir()):
+                    path.rmdir()
+    return changed
 
 
 def place_volumes(directory: Path, volumes: Mapping[str, str]) -> dict[str, dict[str, str]]:

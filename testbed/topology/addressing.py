@@ -111,7 +111,10 @@ class _Planner:
         for end in link.ends:
             used |= {address.ip for address in self._given(end)}
         ends = sorted(link.ends, key=lambda end: not self._is_router(end))
-        planned = {end: self._given(end) or tuple(self._pick(name, end, prefixes, used)) for end in ends}
+        planned = {
+            end: self._given(end) or (() if self._is_ios(end) else tuple(self._pick(name, end, prefixes, used)))
+            for end in ends
+        }
         for end in link.ends:
             interfaces[split_end(end)] = planned[end]
 
@@ -171,3 +174,8 @@ class _Planner:
     def _is_router(self, end: str) -> bool:
         node = self._topology.nodes.get(split_end(end)[0])
         return node is not None and node.role == "router"
+
+    def _is_ios(self, end: str) -> bool:
+        """Whether the node's own configuration says all of its addresses."""
+        node = self._topology.nodes.get(split_end(end)[0])
+        return node is not None and node.kind == "ios"

@@ -22,10 +22,14 @@ if TYPE_CHECKING:
     from testbed.topology.source import Path as DataPath
     from testbed.topology.source import Source
 
-__all__ = ["Checker", "check", "check_addressed"]
+__all__ = ["Checker", "check", "check_addressed", "check_kinds"]
 
 RESERVED_INTERFACES = {"lo", "ipsec0", "all", "default"}
 MAX_NODES = 250
+_SAID_BY_IOS = {
+    *("hostname", "role", "interfaces", "loopbacks", "routes", "shares", "drop_private"),
+    *("ntp", "certificate_server", "trustpoints"),
+}
 
 
 def check(topology: Topology, source: Source, folder: Path) -> None:
@@ -40,6 +44,13 @@ def check(topology: Topology, source: Source, folder: Path) -> None:
         checker.connection(name, connection)
     checker.expectations()
     check_services(checker)
+
+
+def check_kinds(topology: Topology, source: Source, folder: Path) -> None:
+    """The same of how each node is configured, before its own configuration is read."""
+    checker = Checker(topology, source, folder)
+    for name, node in topology.nodes.items():
+        checker.kind(name, node)
 
 
 class Checker:
@@ -125,6 +136,18 @@ class Checker:
             self.report((*path, "drop_private"), f"a {node.role} forwards nothing", "role: router")
         self._routes(name, node)
         self._files(name, node)
+
+    def kind(self, name: str, node: Node) -> None:
+        path: DataPath = ("nodes", name)
+        if node.kind == "linux":
+            for key in ("config", "flavor"):
+                if key in node.model_fields_set:
+                    self.report((*path, key), f"a node of kind linux has no '{key}'", "kind: ios")
+            return
+        for key in sorted(node.model_fields_set & _SAID_BY_IOS):
+            self.report((*path, key), f"'{key}' is said by the configuration of a node of kind ios", "its IOS text")
+        if node.config is not None:
+            self._in_folder((*path, "config"), node.config)
 
     def _routes(self, name: str, node: Node) -> None:
         for index, route in enumerate(node.routes or []):
@@ -256,7 +279,7 @@ class Checker:
                 )
 
     def expectations(self) -> None:
-        manual = any(connection.start == "manual" for connection in self.topology.ipsec.values())
+        manual = any(connection.start == "manual" for connection in self.topology.ipsec.values()) or self._pairs()
         for index, expectation in enumerate(self.topology.expectations):
             path: DataPath = ("expectations", index)
             if isinstance(expectation, Reachability):
@@ -266,11 +289,17 @@ class Checker:
                     message = f"'{expectation.tunnel}' needs a tunnel that the testbed sets up"
                     self.report((*path, "tunnel"), message, "a connection with start: manual, or no 'tunnel' here")
             elif isinstance(expectation, Tunnel):
-                self._known((*path, "connection"), "connection", expectation.connection, self.topology.ipsec)
+                known = [*self.topology.ipsec, *self._pairs()]
+                self._known((*path, "connection"), "connection", expectation.connection, known)
             elif isinstance(expectation, SameFile):
                 self._same_file(path, expectation)
             elif isinstance(expectation, Encrypted):
                 self._encrypted(path, expectation)
+
+    def _pairs(self) -> list[str]:
+        """The connections that the configurations of two routers may make: named after both."""
+        routers = [name for name, node in self.topology.nodes.items() if node.kind == "ios"]
+        return [f"{one}-{other}" for at, one in enumerate(routers) for other in routers[at + 1 :]]
 
     def _known(self, path: DataPath, what: str, word: str, known: Iterable[str]) -> None:
         if word not in known:

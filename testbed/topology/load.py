@@ -12,10 +12,11 @@ from pydantic import ValidationError
 
 from testbed.errors import Problem, SettingError, TopologyError
 from testbed.topology.addressing import Addressing, plan_addresses
-from testbed.topology.check import check, check_addressed
+from testbed.topology.check import check, check_addressed, check_kinds
 from testbed.topology.models import Topology
 from testbed.topology.parameters import parameter_values, substitute
 from testbed.topology.placed import check_secret, secret_sources
+from testbed.topology.routers import overlaid, read_routers, router_texts, text_digest
 from testbed.topology.secrets import SecretValue, resolve_secret
 from testbed.topology.source import Path as DataPath
 from testbed.topology.source import Source, parse
@@ -23,6 +24,8 @@ from testbed.topology.vocabulary import explain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from testbed.ios.configuration import Configuration
 
 __all__ = ["LoadedTopology", "load_text", "load_topology"]
 
@@ -43,6 +46,24 @@ class LoadedTopology:
     secrets: Mapping[DataPath, SecretValue] = field(repr=False)  # by where they stand in the topology
     settings: Mapping[str, str] = field(default_factory=dict)
     variants: tuple[str, ...] = ()
+    base: Topology | None = field(default=None, repr=False)  # without what routers' configurations say
+    configurations: Mapping[str, Configuration] = field(default_factory=dict, repr=False)  # of nodes of kind ios
+    startups: Mapping[str, str] = field(default_factory=dict, repr=False)  # their texts in the folder
+    authorities: frozenset[str] = frozenset()  # those of them whose image has a certificate authority
+
+    def startup_digest(self, node: str) -> str:
+        """Of a router's configuration in the folder; another one needs another node."""
+        return text_digest(self.startups[node])
+
+    def reconfigured(self, changed: Mapping[str, Configuration]) -> LoadedTopology:
+        """The same lab with other configurations of some routers. What these say is not checked: a router may be
+        configured in any way.
+        """
+        base = self.base or self.topology
+        configurations = {**self.configurations, **changed}
+        topology = overlaid(base, configurations)
+        addressing = plan_addresses(topology, Source(None))
+        return replace(self, topology=topology, addressing=addressing, configurations=configurations)
 
 
 def load_topology(
@@ -95,18 +116,40 @@ def load_text(
     if topology is None:
         raise TopologyError(file, source.problems)
     folder = file.resolve().parent
+    base = topology
+    check_kinds(base, source, folder)
+    environment = os.environ if environ is None else environ
+    texts = router_texts(base, source, folder, values, environment if with_secrets else None)
+    configurations = read_routers(texts, base, source)
+    topology = overlaid(base, configurations)
     check(topology, source, folder)
     addressing = plan_addresses(topology, source)
     if not source.problems:
         check_addressed(topology, addressing, source)
     if with_secrets:
-        secrets = _secrets(topology, source, folder, os.environ if environ is None else environ)
+        secrets = _secrets(topology, source, folder, environment)
     else:
         secrets = {path: SecretValue(_UNREAD) for path, _ in secret_sources(topology)}
     if source.problems:
         raise TopologyError(file, source.problems)
     name = topology.name or _name_of(folder)
-    return LoadedTopology(folder, name, topology, addressing, secrets, dict(settings or {}), tuple(variants))
+    return LoadedTopology(
+        folder,
+        name,
+        topology,
+        addressing,
+        secrets,
+        dict(settings or {}),
+        tuple(variants),
+        base,
+        configurations,
+        texts,
+        frozenset(
+            node
+            for node, configuration in configurations.items()
+            if configuration.all("crypto pki server") or base.nodes[node].image == "ca"
+        ),
+    )
 
 
 def _validate(source: Source, data: Any, secret_paths: frozenset[DataPath]) -> Topology | None:

@@ -7,10 +7,11 @@ Everything is checked for its form here; what needs more than one place of the f
 from __future__ import annotations
 
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from testbed.ios.names import is_ios_name, parse_interface
 from testbed.topology.secrets import SecretSource
 from testbed.topology.services import CertificateServer, Clock, Ntp, ServerName, Trustpoint
 from testbed.topology.values import Duration, Identity, Number, Size, list_of_one, text_only
@@ -51,14 +52,28 @@ def _node_path(value: str) -> str:
     return value
 
 
+def _linux_interface(value: Any) -> Any:
+    """`kisii:GigabitEthernet0/0` is the interface that Linux calls gi0-0."""
+    if not isinstance(value, str):
+        return value
+    node, separator, interface = value.partition(":")
+    if separator and is_ios_name(interface):
+        return f"{node}:{parse_interface(interface).linux}"
+    return value
+
+
 NodeName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$")]
 LabName = NodeName
 LinkName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
 InterfaceName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][a-zA-Z0-9_-]{0,14}$")]
 ParameterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$")]
 Hostname = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$")]
-End = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+:[a-zA-Z0-9_-]+$")]
-Endpoint = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]+(:[a-zA-Z0-9_-]+)?$")]
+End = Annotated[
+    str, BeforeValidator(_linux_interface), StringConstraints(pattern=r"^[a-z0-9-]+:[a-zA-Z0-9_-]+$")
+]
+Endpoint = Annotated[
+    str, BeforeValidator(_linux_interface), StringConstraints(pattern=r"^[a-z0-9-]+(:[a-zA-Z0-9_-]+)?$")
+]
 ShareName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,11}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 NodePath = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/-]+$", max_length=200), AfterValidator(_node_path)]
@@ -130,7 +145,22 @@ class SharedFile(_Model):
 class Node(_Model):
     """A machine of the lab."""
 
-    kind: Annotated[Literal["linux"], Field(description="How the node is configured: by this file.")] = "linux"
+    kind: Annotated[
+        Literal["linux", "ios"],
+        Field(description="How the node is configured: by this file, or by Cisco IOS text, and then also while it runs."),
+    ] = "linux"
+    config: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="The start-up configuration of a node of kind `ios`, in the lab folder. `${NAME}` in it stands "
+            "for a parameter. Without one the router is bare.",
+        ),
+    ] = None
+    flavor: Annotated[
+        Literal["ios15", "iosxe17"],
+        Field(description="Which IOS a node of kind `ios` speaks: its texts and its defaults."),
+    ] = "ios15"
     role: Annotated[
         Literal["router", "host", "fileserver"],
         Field(description="What it is: forwards packets and speaks IKE; only uses the network; serves files by SMB."),

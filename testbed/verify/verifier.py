@@ -49,9 +49,20 @@ class Verifier:
         return [*self.without_tunnels(), *self.time(), *self.certificates(), *self.with_tunnels()]
 
     def without_tunnels(self) -> list[Verdict]:
-        """What must hold as long as the tunnels are down."""
-        self.terminate()
-        return self._reachability("tunnel down", ("any", "down"))
+        """What must hold as long as the tunnels are down; those that traffic sets up are kept from it meanwhile."""
+        self._traps("uninstall")
+        try:
+            self.terminate()
+            return self._reachability("tunnel down", ("any", "down"))
+        finally:
+            self._traps("install")
+
+    def _traps(self, command: str) -> None:
+        for tunnel in self._live.plan.tunnels:
+            for node in (tunnel.initiator, tunnel.responder) if tunnel.on_traffic else ():
+                charon = self._live.charon(node)
+                for child in tunnel.children:
+                    getattr(charon, command)(child, tunnel.connection)
 
     def time(self) -> list[Verdict]:
         wanted = [e for e in self._expectations if isinstance(e, Synchronised)]

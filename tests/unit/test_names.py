@@ -8,7 +8,7 @@ from cryptography import x509
 from testbed.pki import ber
 from testbed.pki.names import attributes, encode_name, ios_name
 from testbed.pki.names import show_name as show_encoded
-from testbed.topology.names import parse_name, show_name
+from testbed.names import parse_name, show_name
 
 TEXT = "CN=kisii.example.test, OU=Edge, O=Example Ltd., L=Kisii, C=KE, serialNumber=FTX1, E=a@b.test, DC=test"
 

@@ -1,0 +1,1 @@
+"""The configuration commands by mode, in the order in which `show running-config` shows them."""
