@@ -51,6 +51,9 @@ def up(
         bool, typer.Option("--dry-run", help="Print what would be created, and create nothing.")
     ] = False,
     verify: Annotated[bool, typer.Option("--verify/--no-verify", help="Check what the topology expects.")] = True,
+    bare: Annotated[
+        bool, typer.Option("--bare", help="Routers of kind ios without their configurations; nothing is checked then.")
+    ] = False,
 ) -> None:
     """Bring a lab up, or repair it, and check what is expected of it.
 
@@ -66,13 +69,14 @@ def up(
         variants=variant,
         dataplane=_checked_dataplane(dataplane),
         events=events,
+        bare=bare,
     )
     if dry_run:
         _print_plan(made.plan.to_dict(), as_json=as_json)
         return
     with output.Progress(quiet=as_json) as progress:
         events.subscribers.append(progress)
-        made.up(verify=verify)
+        made.up(verify=verify and not bare)
     held = all(verdict.held for verdict in made.verdicts)
     if as_json:
         output.print_json(

@@ -186,6 +186,11 @@ class Charon:
                 for item in session.list_certs()
             ]
 
+    def crls(self) -> list[bytes]:
+        """The revocation lists in memory, DER."""
+        with self._session() as session:
+            return [bytes(item["data"]) for item in session.list_certs({"type": "X509_CRL"}) if "data" in item]
+
     def algorithms(self) -> dict[str, dict[str, str]]:
         """Class of algorithm to algorithm to the plugin that implements it."""
         with self._session() as session:

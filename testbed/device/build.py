@@ -20,12 +20,12 @@ from testbed.device.model import (
     ShareContent,
     StaticRoute,
 )
-from testbed.ios.compiler import Context, compile_device
+from testbed.device.ios import Context, compile_device
 from testbed.names import show_name
 from testbed.topology import split_end
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from testbed.device.model import StartAction
     from testbed.topology import LoadedTopology
@@ -38,10 +38,13 @@ _START: dict[str, StartAction] = {"manual": "none", "on-traffic": "trap", "at-on
 _DEFAULTS = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
-def build_devices(loaded: LoadedTopology) -> dict[str, Device]:
-    """A device for each node, in the order of the topology."""
+def build_devices(loaded: LoadedTopology, known: Mapping[str, Device] | None = None) -> dict[str, Device]:
+    """A device for each node, in the order of the topology. Of `known` ones, only routers of kind ios are made anew."""
     builder = _Builder(loaded)
-    return {name: builder.device(name, node) for name, node in loaded.topology.nodes.items()}
+    return {
+        name: known[name] if known and node.kind != "ios" else builder.device(name, node)
+        for name, node in loaded.topology.nodes.items()
+    }
 
 
 def shared_bytes(node: str, share: str, name: str, size: int) -> bytes:

@@ -28,6 +28,10 @@ class Command:
     default: bool | None = None
     sort: tuple[str, ...] = ()
 
+    def __deepcopy__(self, memo: object) -> Command:
+        """There is one of each, whatever configurations hold it."""
+        return self
+
 
 def _named(pattern: str) -> str:
     words = []

@@ -27,6 +27,11 @@ class Section:
         self._last_sequence = 0
 
     @property
+    def mode(self) -> str:
+        """Of which mode its statements are."""
+        return "config"
+
+    @property
     def children(self) -> list[Statement]:
         return list(self._statements.values())
 
@@ -36,6 +41,10 @@ class Section:
 
     def one(self, name: str) -> Statement | None:
         return next(iter(self.all(name)), None)
+
+    def find(self, other: Section) -> Statement | None:
+        """The statement here that another one, perhaps of another copy, would replace."""
+        return self._statements.get(other.identity) if isinstance(other, Statement) else None
 
     def value(self, name: str, argument: str, default: Any = None) -> Any:
         """An argument of a statement that there is once; the default without the statement or the argument."""
@@ -47,7 +56,7 @@ class Section:
         for child in self.children:
             if child.command.name == name:
                 return not child.negated
-        known = (command for mode in MODES.values() for command in mode.commands if command.name == name)
+        known = (command for command in MODES[self.mode].commands if command.name == name)
         return bool(next((command.default for command in known if command.default is not None), False))
 
     def insert(self, match: Match[Command], line: int = 0) -> Statement:
@@ -116,6 +125,10 @@ class Statement(Section):
         super().__init__()
 
     @property
+    def mode(self) -> str:
+        return self.command.enters or ""
+
+    @property
     def text(self) -> str:
         return ("no " if self.negated else "") + " ".join(self.words)
 
@@ -164,12 +177,18 @@ class Configuration(Section):
         before: str | None = None
         for statement in self.ordered():
             group = statement.command.name
-            if statement.command.enters or (before is not None and group.split()[:2] != before.split()[:2]):
+            if statement.command.enters or (before is not None and _family(group) != _family(before)):
                 yield "!"
             yield from shown(statement, 0)
             before = group
         yield "!"
         yield "end"
+
+
+def _family(name: str) -> list[str]:
+    """What stands together in a configuration: all of NTP, all of `crypto isakmp`."""
+    words = name.split()
+    return words[:2] if words[0] in ("crypto", "ip") else words[:1]
 
 
 def shown(statement: Statement, depth: int) -> Iterator[str]:

@@ -107,8 +107,7 @@ class Editor:
             del self.stack[1:]
             return Finding(number, text, "left", "end")
         if len(words) == 1 and _LEAVE.fullmatch(first):
-            left = self.leave()
-            return Finding(number, text, "left", "exit" if left or first == "exit" else "end")
+            return Finding(number, text, "left", "exit" if self.leave() else "end")
         text = _OLD.sub(r"\1pki", text)
         if first in ("no", "default"):
             return self._no(text, words[0].column + len(first), number)

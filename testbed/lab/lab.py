@@ -11,17 +11,23 @@ from testbed.deadline import Deadline
 from testbed.device import build_devices
 from testbed.errors import LabNotRunningError, SettingError, TestbedError
 from testbed.events import EventStream
+from testbed.ios.reader import read_configuration
 from testbed.lab.converge import HOOKED, Convergence
 from testbed.lab.dataplane import choose_dataplane
 from testbed.lab.node import Link, Node
 from testbed.lab.parallel import on_each
 from testbed.lab.provision import Provision, first_failure
+from testbed.lab.reconfigure import reconfigure
+from testbed.lab.routers import RouterStore, as_they_run, bare
+from testbed.lab.ssh import start_ssh, stop_ssh
 from testbed.lab.state import LabRecord, StateFolder, state_root, valid_name
 from testbed.network.links import Wiring
 from testbed.plan import build_plan
 from testbed.prerequisites import require
 from testbed.runtime import DockerRuntime
+from testbed.runtime.files import update_files
 from testbed.topology import load_topology
+from testbed.topology.routers import bare_text
 from testbed.verify import LiveLab, Verifier
 from testbed.verify.negotiate import negotiate
 
@@ -30,6 +36,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from testbed.device import Device
+    from testbed.ios.configuration import Configuration
     from testbed.network.capture import Frame
     from testbed.plan import Plan
     from testbed.runtime import NodeState, Runtime
@@ -60,17 +68,20 @@ class Lab:
         dataplane: str | None = None,
         runtime: Runtime | None = None,
         events: EventStream | None = None,
+        without_startup: bool = False,
     ) -> None:
         self.name = name or loaded.name
-        self.loaded = loaded
-        self.devices = build_devices(loaded)
+        self._folder = StateFolder(self.name)
+        self.bare = without_startup
+        self.loaded = as_they_run(bare(loaded) if without_startup else loaded, self._folder)
+        self.devices = build_devices(self.loaded)
         self.events = events or EventStream()
         self.runtime: Runtime = runtime or DockerRuntime()
         self.verdicts: list[Verdict] = []
         self.captures: dict[str, list[Frame]] = {}
         self._wanted = dataplane or loaded.topology.dataplane
-        self._folder = StateFolder(self.name)
         self._plan: Plan | None = None
+        self._marks: dict[str, tuple[int, int]] = {}
 
     @classmethod
     def from_folder(
@@ -83,14 +94,17 @@ class Lab:
         dataplane: str | None = None,
         events: EventStream | None = None,
         runtime: Runtime | None = None,
+        bare: bool = False,
     ) -> Lab:
         """A lab from its folder, not yet running. `name` lets one topology run several times side by side.
 
-        Raises TopologyError with all that is wrong with the topology, or SettingError for a setting.
+        `bare` routers of kind ios have no start-up configuration: they wait for somebody to configure them. Raises TopologyError with all that is wrong with the topology, or SettingError for a setting.
         """
         texts = {key: _setting(value) for key, value in (settings or {}).items()}
         loaded = load_topology(folder, settings=texts, variants=variants)
-        return cls(loaded, name=_checked(name), dataplane=dataplane, events=events, runtime=runtime)
+        return cls(
+            loaded, name=_checked(name), dataplane=dataplane, events=events, runtime=runtime, without_startup=bare
+        )
 
     @classmethod
     def attach(cls, name: str, *, events: EventStream | None = None, runtime: Runtime | None = None) -> Lab:
@@ -104,7 +118,48 @@ class Lab:
                 hint=f"`testbed up {name}`",
             )
         loaded = load_topology(record.folder, settings=record.settings, variants=record.variants, with_secrets=False)
-        return cls(loaded, name=name, dataplane=record.dataplane, events=events, runtime=runtime)
+        return cls(
+            loaded, name=name, dataplane=record.dataplane, events=events, runtime=runtime, without_startup=record.bare
+        )
+
+    def router(self, name: str) -> RouterStore:
+        """What a router of kind ios keeps. Raises SettingError for another node."""
+        if name not in self.loaded.configurations:
+            known = ", ".join(self.loaded.configurations) or "none"
+            raise SettingError(f"'{name}' is not configured by IOS text", expected=f"one of {known}")
+        return RouterStore(self._folder.node(name))
+
+    @property
+    def folder(self) -> StateFolder:
+        """What it leaves on this machine while it runs."""
+        return self._folder
+
+    def states_directory(self, name: str) -> Path:
+        """Where a node's files are on this machine."""
+        return self._folder.node(name)
+
+    def configure(self, name: str, configuration: Configuration) -> dict[str, set[str]]:
+        """Give a running router another configuration, at once. Returns what was changed, by node; see `reconfigure`."""
+        with self.router(name).editing():
+            self.refresh()
+            changed = reconfigure(self, {name: configuration}, self.states())
+            self.router(name).save_running(configuration)
+        return changed
+
+    def refresh(self) -> None:
+        """Take what other processes have configured meanwhile."""
+        marks = {name: self.router(name).mark() for name in self.loaded.configurations}
+        if marks == self._marks:
+            return
+        loaded = as_they_run(self.loaded, self._folder)
+        devices = build_devices(loaded, self.devices)
+        plan = build_plan(loaded, devices, self.plan.dataplane)
+        self.adopt(loaded, devices, _renamed(plan, self.name))
+        self._marks = marks
+
+    def adopt(self, loaded: LoadedTopology, devices: dict[str, Device], plan: Plan) -> None:
+        """Take what the lab has become while it ran."""
+        self.loaded, self.devices, self._plan = loaded, devices, plan
 
     @property
     def plan(self) -> Plan:
@@ -127,17 +182,29 @@ class Lab:
         with self._folder.locked():
             run = uuid.uuid4().hex[:12]
             before = {state.reference for state in self.runtime.nodes(self.name)}
-            record = LabRecord(str(self.loaded.folder), self.loaded.settings, self.loaded.variants, plan.dataplane, run)
+            record = LabRecord(
+                str(self.loaded.folder), self.loaded.settings, self.loaded.variants, plan.dataplane, run, self.bare
+            )
             convergence = Convergence(plan, self.devices, self.runtime, self._folder, self.events, run, deadline)
             try:
                 self._folder.save(record)
+                self._begin_routers()
                 self.events.note("lab", f"{self.name}: {plan.dataplane} data plane")
                 while not self._brought_up(convergence, verify=verify):
                     self.events.note("nodes", f"{', '.join(convergence.lost())} went away meanwhile: beginning again")
+                if self.loaded.configurations:
+                    start_ssh(self._folder)
             except BaseException:
                 self._undo(before)
                 raise
         return self
+
+    def _begin_routers(self) -> None:
+        """Their configurations, where they do not run yet with the ones that the lab folder has."""
+        for name, configuration in self.loaded.configurations.items():
+            store, origin = self.router(name), self.loaded.startup_digest(name)
+            if store.origin() != origin:
+                store.begin(configuration, origin)
 
     def _brought_up(self, convergence: Convergence, *, verify: bool) -> bool:
         """Whether all nodes are still there afterwards; what failed because one was not has to be done again."""
@@ -287,6 +354,8 @@ class Lab:
 
     def _start(self, name: str, timeout_s: float) -> None:
         state = self._existing(name)
+        if name in self.loaded.configurations and not state.running:
+            self._load_startup(name, state)
         convergence = self._repair(timeout_s)
         if not state.running:
             (state.identity.directory / HOOKED).unlink(missing_ok=True)
@@ -295,6 +364,17 @@ class Lab:
             convergence.made.add(name)
             convergence.booted([name])
         convergence.settle([name])
+
+    def _load_startup(self, name: str, state: NodeState) -> None:
+        """A router boots with its start-up configuration, whatever it ran before."""
+        store = self.router(name)
+        text = store.startup() or bare_text(self.loaded.base or self.loaded.topology, name)
+        configuration = read_configuration(text).configuration
+        with store.editing():
+            store.save_running(configuration)
+            reconfigure(self, {name: configuration}, self.states())
+            node = self.plan.nodes[name]
+            update_files(state.identity.directory, node.files, node.folders)
 
     def start_daemons(self, name: str, *, timeout_s: float = 60.0) -> None:
         """Start the daemons of a node that do not run, as after `Node.kill_daemon`."""
@@ -340,6 +420,7 @@ def _remove_all(lab: str, runtime: Runtime, folder: StateFolder) -> None:
     """Containers, the fabric, files; safe at whatever moment something before it was killed."""
     on_each({state.name: state for state in runtime.nodes(lab)}, runtime.remove, "removing nodes")
     Wiring(lab, {}).remove()
+    stop_ssh(folder)
     folder.remove()
 
 

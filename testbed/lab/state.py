@@ -48,6 +48,7 @@ class LabRecord:
     variants: tuple[str, ...]
     dataplane: str
     run: str
+    bare: bool = False  # routers of kind ios without their start-up configurations
 
 
 class StateFolder:
@@ -100,6 +101,7 @@ class StateFolder:
                 tuple(content["variants"]),
                 str(content["dataplane"]),
                 str(content["run"]),
+                bool(content.get("bare", False)),
             )
         except PermissionError as failure:
             raise PrerequisiteError(

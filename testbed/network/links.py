@@ -14,6 +14,7 @@ import functools
 import os
 import socket
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyroute2 import IPRoute
@@ -23,12 +24,21 @@ from testbed.errors import NetworkFailure
 from testbed.network.namespace import create_named, named_path, remove_named, run_in_namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from testbed.plan import Attachment, LinkPlan, NodePlan
+    from testbed.plan import Attachment, LinkPlan, NodePlan, Plan
+    from testbed.runtime import NodeState
 
-__all__ = ["Wiring", "fabric_name"]
+__all__ = [
+    "InterfaceFacts",
+    "RouteFacts",
+    "Wiring",
+    "fabric_name",
+    "interface_facts",
+    "reconcile",
+    "route_facts",
+]
 
 _SIOCETHTOOL, _SIOCGIFHWADDR = 0x8946, 0x8927
 _SET_TX_CHECKSUM, _SET_TSO, _SET_GSO, _SET_GRO = 0x17, 0x1F, 0x24, 0x2C
@@ -250,8 +260,54 @@ def _configure(lab: str, node: NodePlan, attachments: list[tuple[LinkPlan, Attac
             for address in end.addresses:
                 _add_address(netlink, index[end.interface], address)
         for prefix, gateway in node.routes:
-            with _already_there(), _unreachable_while_stopped(index, attachments):
+            with _already_there(), _unreachable_while_stopped(node, index, attachments):
                 netlink.route("add", dst=str(prefix), gateway=str(gateway), family=_family(prefix.version))
+
+
+def reconcile(node: NodeState, plans: tuple[Plan, Plan]) -> None:
+    """Give a running node the addresses, states and routes of the second plan in place of those of the first.
+
+    What neither of them knows is left alone. Raises NetworkFailure.
+    """
+    before, after = (plan.nodes[node.name] for plan in plans)
+    ends = [plan.attachments_of(node.name) for plan in plans]
+    try:
+        run_in_namespace(node.namespace, lambda: _reconcile(plans[1].lab, (before, after), (ends[0], ends[1])))
+    except NetlinkError as failure:
+        raise NetworkFailure("cannot change the interfaces", node=node.name, seen=str(failure)) from failure
+
+
+def _reconcile(
+    lab: str,
+    nodes: tuple[NodePlan, NodePlan],
+    ends: tuple[list[tuple[LinkPlan, Attachment]], list[tuple[LinkPlan, Attachment]]],
+) -> None:
+    before, after = nodes
+    kept = {(end.interface, address) for _, end in ends[1] for address in end.addresses}
+    kept |= {("lo", address) for address in after.loopbacks}
+    old = [("lo", address) for address in before.loopbacks]
+    old += [(end.interface, address) for _, end in ends[0] for address in end.addresses]
+    with IPRoute() as netlink:
+        index = _indices()
+        for prefix, gateway in before.routes:
+            if (prefix, gateway) not in after.routes:
+                _undo(
+                    netlink.route, dst=str(prefix), gateway=str(gateway), family=_family(prefix.version)
+                )
+        for interface, address in old:
+            if (interface, address) not in kept and interface in index:
+                length = address.network.prefixlen
+                _undo(netlink.addr, index=index[interface], address=str(address.ip), prefixlen=length)
+    _configure(lab, after, ends[1])
+
+
+def _undo(command: Callable[..., object], **arguments: Any) -> None:
+    """Take away what may have gone by itself, as routes do with the interface that they lead out of."""
+    try:
+        command("del", **arguments)
+    except NetlinkError as failure:
+        if failure.code not in (errno.ESRCH, errno.EADDRNOTAVAIL, errno.ENODEV, errno.ENETUNREACH):
+            raise
 
 
 def _add_address(netlink: IPRoute, index: int, address: Any) -> None:
@@ -271,13 +327,16 @@ def _already_there() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _unreachable_while_stopped(
-    index: Mapping[str, int], attachments: list[tuple[LinkPlan, Attachment]]
+    node: NodePlan, index: Mapping[str, int], attachments: list[tuple[LinkPlan, Attachment]]
 ) -> Iterator[None]:
-    """A route over a link whose other node is stopped has to wait until that node starts."""
+    """A route over a link whose other node is stopped has to wait until that node starts.
+
+    So has a router's over an interface that is shut down, or to a next hop that no interface leads to (yet).
+    """
     try:
         yield
     except NetlinkError as failure:
-        complete = all(end.interface in index for _, end in attachments)
+        complete = all(end.interface in index for _, end in attachments) and node.startup is None
         if complete or failure.code not in (errno.ENETUNREACH, errno.EHOSTUNREACH):
             raise
 
@@ -298,3 +357,74 @@ def _offloads_off(interface: str) -> None:
             request = struct.pack("16sP16x", interface.encode(), value.buffer_info()[0])
             with contextlib.suppress(OSError):  # a driver need not know all of them
                 fcntl.ioctl(handle, _SIOCETHTOOL, request)
+
+
+@dataclass(frozen=True)
+class InterfaceFacts:
+    """An interface as the kernel has it. Counters are those of rtnl_link_stats64, include/uapi/linux/if_link.h."""
+
+    name: str
+    up: bool
+    carrier: bool
+    mtu: int
+    mac: str
+    addresses: tuple[str, ...]
+    counters: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class RouteFacts:
+    """A route of the main table. `gateway` is empty for what is on a link."""
+
+    destination: str
+    gateway: str
+    interface: str
+    source: str
+    protocol: int
+
+
+def interface_facts(namespace: Path) -> dict[str, InterfaceFacts]:
+    """The interfaces of a namespace by name, in the kernel's order."""
+    return run_in_namespace(namespace, _interface_facts)
+
+
+def _interface_facts() -> dict[str, InterfaceFacts]:
+    found: dict[str, InterfaceFacts] = {}
+    with IPRoute() as netlink:
+        addresses: dict[int, list[str]] = {}
+        for item in netlink.get_addr():
+            addresses.setdefault(item["index"], []).append(f"{item.get_attr('IFA_ADDRESS')}/{item['prefixlen']}")
+        for link in netlink.get_links():
+            name = link.get_attr("IFLA_IFNAME")
+            found[name] = InterfaceFacts(
+                name,
+                bool(link["flags"] & 1),
+                bool(link.get_attr("IFLA_CARRIER")),
+                int(link.get_attr("IFLA_MTU")),
+                str(link.get_attr("IFLA_ADDRESS") or ""),
+                tuple(addresses.get(link["index"], ())),
+                {key: int(value) for key, value in (link.get_attr("IFLA_STATS64") or {}).items()},
+            )
+    return found
+
+
+def route_facts(namespace: Path) -> list[RouteFacts]:
+    """The IPv4 routes of a namespace's main table."""
+    return run_in_namespace(namespace, _route_facts)
+
+
+def _route_facts() -> list[RouteFacts]:
+    found = []
+    with IPRoute() as netlink:
+        names = {index: name for name, index in _indices().items()}
+        for route in netlink.get_routes(family=socket.AF_INET, table=254):
+            found.append(
+                RouteFacts(
+                    f"{route.get_attr('RTA_DST') or '0.0.0.0'}/{route['dst_len']}",  # noqa: S104
+                    str(route.get_attr("RTA_GATEWAY") or ""),
+                    names.get(route.get_attr("RTA_OIF"), ""),
+                    str(route.get_attr("RTA_PREFSRC") or ""),
+                    int(route["proto"]),
+                )
+            )
+    return found

@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 
     Address = IPv4Address | IPv6Address
 
-__all__ = ["Echo", "EchoResult", "Knock", "echo", "knock"]
+__all__ = ["Echo", "EchoResult", "Hop", "Knock", "echo", "hop", "knock"]
 
 _ICMP_ECHO, _ICMP_REPLY = 8, 0
 _ICMPV6_ECHO, _ICMPV6_REPLY = 128, 129
+_ICMP_UNREACHABLE, _ICMP_EXCEEDED = 3, 11
+_IP_MTU_DISCOVER, _IP_PMTUDISC_DO = 10, 2  # include/uapi/linux/in.h
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,17 @@ class Echo:
     destination: Address
     source: Address | None = None
     size: int = 56
+    dont_fragment: bool = False
+
+
+@dataclass(frozen=True)
+class Hop:
+    """Who answered to a packet whose time to live ended on the way, or at its end. None: nobody."""
+
+    address: str | None
+    rtt_s: float
+    arrived: bool
+    unreachable: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,6 +133,8 @@ class _Flight:
         try:
             if self.probe.source is not None:
                 raw.bind((str(self.probe.source), 0))
+            if self.probe.dont_fragment and not six:
+                raw.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DO)
         except OSError as failure:
             raw.close()
             raise NetworkFailure(f"cannot send from {self.probe.source}", seen=failure.strerror) from failure
@@ -140,6 +155,22 @@ class _Flight:
         except OSError as failure:
             self.error = failure.strerror
 
+    def answered_by(self, sequence: int) -> tuple[int, str] | None:
+        """The kind of an ICMP message that answers to this echo, and who sent it."""
+        assert self.socket is not None  # noqa: S101
+        try:
+            data, sender = self.socket.recvfrom(65535)
+        except (BlockingIOError, ConnectionError):
+            return None
+        message = data[(data[0] & 0x0F) * 4 :]
+        if message[0] in (_ICMP_UNREACHABLE, _ICMP_EXCEEDED):  # they quote what they answer to
+            quoted = message[8:]
+            message = bytes((message[0],)) + quoted[(quoted[0] & 0x0F) * 4 :][1:8]
+        elif message[0] != _ICMP_REPLY:
+            return None
+        identifier, number = struct.unpack_from("!HH", message, 4)
+        return (message[0], sender[0]) if (identifier, number) == (self.identifier, sequence) else None
+
     def receive(self) -> None:
         assert self.socket is not None  # noqa: S101
         with contextlib.suppress(BlockingIOError, ConnectionError):
@@ -154,6 +185,26 @@ class _Flight:
                 self.received += 1
                 if self.rtt_s is None:
                     self.rtt_s = time.monotonic() - self._times[sequence]
+
+
+def hop(probe: Echo, ttl: int, sequence: int, wait_s: float) -> Hop:
+    """Send one echo (IPv4) with a time to live, and wait for whoever answers."""
+    with _Flight(probe, ttl) as flight:
+        assert flight.socket is not None  # noqa: S101 - entered
+        flight.socket.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+        begun = time.monotonic()
+        flight.send(sequence)
+        with selectors.DefaultSelector() as selector:
+            selector.register(flight.socket, selectors.EVENT_READ)
+            while (left := begun + wait_s - time.monotonic()) > 0:
+                for _ in selector.select(left):
+                    found = flight.answered_by(sequence)
+                    if found is not None:
+                        kind, address = found
+                        arrived = kind == _ICMP_REPLY
+                        rtt_s = time.monotonic() - begun
+                        return Hop(address, rtt_s, arrived, kind == _ICMP_UNREACHABLE)
+    return Hop(None, wait_s, arrived=False)
 
 
 def _checksum(data: bytes) -> int:

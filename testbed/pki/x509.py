@@ -52,6 +52,10 @@ class Certificate:
     def subject_name(self) -> Element:
         return ber.parse(self.subject)
 
+    @property
+    def issuer_name(self) -> Element:
+        return ber.parse(self.issuer)
+
     def valid_at(self, moment: datetime) -> bool:
         return self.not_before <= moment <= self.not_after
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from testbed.device.model import ChildConfig, ConnectionConfig, IkeEnd, PreSharedKey
 from testbed.ios.arguments import netmask_prefix
-from testbed.ios.compiler.lists import list_statements, selectors
-from testbed.ios.compiler.pki import router_fqdn
-from testbed.ios.compiler.proposals import esp_proposals, ike_policies, ikev2_proposals
+from testbed.device.ios.lists import list_statements, selectors
+from testbed.device.ios.pki import router_fqdn
+from testbed.device.ios.proposals import esp_proposals, ike_policies, ikev2_proposals
 from testbed.topology.secrets import SecretValue
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from testbed.device.model import InterfaceConfig
     from testbed.device.services import TrustpointConfig
-    from testbed.ios.compiler.context import Context
+    from testbed.device.ios.context import Context
     from testbed.ios.configuration import Statement
 
 __all__ = ["compile_crypto", "map_entries"]

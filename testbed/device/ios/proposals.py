@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from testbed.ios.compiler.context import Context
+    from testbed.device.ios.context import Context
     from testbed.ios.configuration import Statement
 
 __all__ = ["GROUPS", "IkePolicy", "esp_proposals", "ike_policies", "ikev2_proposals"]

@@ -17,9 +17,9 @@ from testbed.device.model import (
 from testbed.device.services import ClockConfig, NtpConfig, NtpKeyConfig, NtpServerConfig
 from testbed.ios.addresses import interface_addresses, loopback_addresses
 from testbed.ios.arguments import netmask_prefix
-from testbed.ios.compiler.crypto import compile_crypto
-from testbed.ios.compiler.lists import access_list, list_statements
-from testbed.ios.compiler.pki import compile_certificate_server, compile_trustpoints
+from testbed.device.ios.crypto import compile_crypto
+from testbed.device.ios.lists import access_list, list_statements
+from testbed.device.ios.pki import compile_certificate_server, compile_trustpoints
 from testbed.ios.passwords import decoded
 from testbed.topology.secrets import SecretValue
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from testbed.device.model import FilterEntry
-    from testbed.ios.compiler.context import Context
+    from testbed.device.ios.context import Context
     from testbed.ios.configuration import Configuration, Statement
 
 __all__ = ["compile_device"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from testbed.device.model import InterfaceConfig
     from testbed.device.services import DistinguishedName, RevocationWay
-    from testbed.ios.compiler.context import Context
+    from testbed.device.ios.context import Context
     from testbed.ios.configuration import Statement
 
     Address = IPv4Address | IPv6Address
