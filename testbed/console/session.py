@@ -9,6 +9,7 @@ from testbed.console.filters import FilterError, split_filter
 from testbed.console.syslog import Follower, Syslog
 from testbed.console.terminal import Closed, Interrupted
 from testbed.errors import TestbedError
+from testbed.ios.configuration import Statement
 from testbed.ios.grammar import Failure, Grammar, split_words
 from testbed.ios.passwords import is_password
 from testbed.ios.reader import Editor, marker
@@ -254,6 +255,8 @@ class Session:
         if self._action(line):
             return
         self._follow_others()
+        if self._enables_server(line):
+            return
         finding = editor.feed(line)
         if finding.fate == "left":
             if finding.told == "end":
@@ -272,6 +275,26 @@ class Session:
         del editor.stack[1:]
         self.apply()
         self._run(found, None)
+        return True
+
+    def _enables_server(self, line: str) -> bool:
+        """Whether the line is `no shutdown` of a certificate server, which asks for a passphrase the first time."""
+        from testbed.console.commands.pki import enable_server, server_enabled  # noqa: PLC0415 - they need this class
+
+        editor = self.editor
+        if editor is None or editor.mode != "cs-server":
+            return False
+        words = line.split()
+        if len(words) != 2 or words[0].lower() != "no" or not "shutdown".startswith(words[1].lower()):
+            return False
+        section = editor.stack[-1][1]
+        if isinstance(section, Statement) and section.says("shutdown"):
+            self.apply()
+            if enable_server(self, section.get("server"), section):
+                editor.feed(line)
+                self._changed = self._dirty = True
+                self.apply()
+                server_enabled(self)
         return True
 
     def _follow_others(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import jinja2
 
-from testbed.graph.tree import lab_trees
+from testbed.graph.tree import lab_trees, tunnels
 
 if TYPE_CHECKING:
     from testbed.graph.tree import GraphLink, GraphNode
@@ -75,15 +75,11 @@ def to_svg(loaded: LoadedTopology) -> str:
         x += _place(drawing, tree, 0, x, tops) + GAP
     drawing.width = max(box.x + WIDTH for box in drawing.boxes.values()) + MARGIN
     drawing.height = max(box.bottom for box in drawing.boxes.values()) + MARGIN
-    tunnels = [
-        _tunnel(drawing, name, connection.version, *connection.peers)
-        for name, connection in loaded.topology.ipsec.items()
-    ]
     environment = jinja2.Environment(loader=jinja2.PackageLoader("testbed.graph"), autoescape=True, trim_blocks=True)
     return environment.get_template("lab.svg.j2").render(
         title=loaded.topology.title or loaded.name,
         drawing=drawing,
-        tunnels=tunnels,
+        tunnels=[_tunnel(drawing, *tunnel) for tunnel in tunnels(loaded)],
         width_of_box=WIDTH,
         head=HEAD,
         line=LINE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from testbed.graph.tree import lab_trees
+from testbed.graph.tree import lab_trees, tunnels
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,9 +17,7 @@ __all__ = ["to_text"]
 
 def to_text(loaded: LoadedTopology) -> str:
     lines = [line for tree in lab_trees(loaded) for line in _node(tree, "", "")]
-    for name, connection in loaded.topology.ipsec.items():
-        one, other = connection.peers
-        lines.append(f"{one} ═══ {other}  IPsec {name}, IKEv{connection.version}")
+    lines += [f"{one} ═══ {other}  IPsec {name}, IKEv{version}" for name, version, one, other in tunnels(loaded)]
     return "\n".join(lines) + "\n"
 
 

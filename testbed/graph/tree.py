@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from testbed.device import build_devices
 from testbed.topology import split_end
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from testbed.topology import LoadedTopology
 
-__all__ = ["GraphLink", "GraphNode", "lab_trees"]
+__all__ = ["GraphLink", "GraphNode", "lab_trees", "tunnels"]
 
 
 @dataclass
@@ -112,4 +113,24 @@ def _node(loaded: LoadedTopology, name: str) -> GraphNode:
         *(["CA"] if spec.certificate_server else []),
         *(["time server"] if spec.ntp and spec.ntp.master is not None else ["NTP"] if spec.ntp else []),
     ]
-    return GraphNode(name, spec.role, spec.hostname or name, list(addresses.items()), services)
+    hostname = spec.hostname or name
+    configuration = loaded.configurations.get(name)
+    if configuration is not None:
+        hostname = configuration.hostname
+        services = ["IOS", *(["CA"] if configuration.all("crypto pki server") else [])]
+        services += ["NTP"] if configuration.all("ntp server") else []
+    return GraphNode(name, spec.role, hostname, list(addresses.items()), services)
+
+
+def tunnels(loaded: LoadedTopology) -> list[tuple[str, int, str, str]]:
+    """Each IPsec connection: its name, its IKE version, its two ends. Of routers, those that both ends configure."""
+    found = [(name, item.version, *item.peers) for name, item in loaded.topology.ipsec.items()]
+    if loaded.configurations:
+        devices = build_devices(loaded)
+        for device in devices.values():
+            for connection in device.connections:
+                other = devices.get(connection.remote_node)
+                if connection.initiator and other and any(item.name == connection.name for item in other.connections):
+                    row = (connection.name, connection.version, device.name, other.name)
+                    found += [row] if row[0] not in loaded.topology.ipsec else []
+    return found

@@ -82,6 +82,10 @@ class RouterStore:
             self._read = mark, read_configuration(self._running.read_text()).configuration
         return self._read[1]
 
+    def is_bare(self) -> bool:
+        """Whether it is as it was when it first booted."""
+        return self.current().text() == self.startup()
+
     def save_running(self, configuration: Configuration) -> None:
         self._write(self._running, configuration.text())
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from testbed.console.session import Exec
+from testbed.deadline import Deadline
 from testbed.errors import EnrolmentError, TestbedError
 from testbed.device.ios.pki import router_fqdn, serial_number
 from testbed.ios.names import parse_interface
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from testbed.ios.configuration import Statement
     from testbed.ios.grammar import Match
 
-__all__ = ["ACTIONS", "COMMANDS", "grouped"]
+__all__ = ["ACTIONS", "COMMANDS", "enable_server", "grouped", "server_enabled"]
 
 _BITS = range(360, 4097)
+_SHORTEST = 7  # characters of a passphrase
+_ENABLE_S = 5.0
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _MAKE = 'umask 077; pki --gen --type rsa --size "$1" --outform pem > "$2.new" && mv "$2.new" "$2"'
 
@@ -67,6 +70,7 @@ def _generate(session: Session, match: Match[Exec]) -> None:
     begun = router.uptime_s()
     router.execute(["/bin/sh", "-c", _MAKE, "sh", str(bits), f"/etc/swanctl/private/{label}.pem"])
     session.out(f"[OK] (elapsed time was {max(0, round(router.uptime_s() - begun))} seconds)\n\n")
+    _remember(session, label, bits, exportable=how == "exportable")
     if router.is_xe:
         session.syslog.write(
             "CRYPTO_ENGINE-5-KEY_ADDITION", f"A key named {label} has been generated or imported by crypto-engine"
@@ -102,6 +106,15 @@ def _zeroize(session: Session, match: Match[Exec]) -> None:
         session.out("% All router certs issued using these keys will also be removed.\n")
         if session.confirm("Do you really want to remove these keys? [yes/no]: "):
             (folder / f"{name}.pem").unlink(missing_ok=True)
+
+
+def _remember(session: Session, label: str, bits: int, *, exportable: bool) -> None:
+    """The size of a key is part of what trustpoints and the certificate server are made of; `show run` keeps quiet."""
+    editor = session.editor
+    if editor is not None:
+        how = " exportable" if exportable else ""
+        editor.feed(f"crypto key generate rsa general-keys{how} modulus {bits} label {label}")
+        session.router.configure(editor.configuration)
 
 
 # -- trustpoints
@@ -268,6 +281,61 @@ def _request_fingerprints(session: Session, enrolment: Enrolment) -> Iterator[tu
 
 
 # -- the certificate server
+
+
+def enable_server(session: Session, name: str, section: Statement) -> bool:
+    """What `no shutdown` of a certificate server asks, the first time. False: it stays shut down."""
+    router = session.router
+    session.out("%Some server settings cannot be changed after CA certificate generation.\n")
+    folder = router.state.identity.directory / "nvram" / "ca"
+    key = folder / "ca-1.key"
+    if key.exists():
+        return True
+    archive = section.one("database archive")
+    if archive is not None and archive.get("password") is not None:
+        session.out("% Exporting Certificate Server signing certificate and keys...\n\n")
+    elif not _passphrase(session):
+        return False
+    own = _key_path(session, name)
+    if own.exists():  # as on IOS, a key pair of the server's name is the server's
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key.touch(mode=0o600)
+        key.write_bytes(own.read_bytes())
+    else:
+        bits = 2048 if router.is_xe else 1024
+        session.out(f"% Generating {bits} bit RSA keys, keys will be non-exportable...\n[OK] (elapsed time was 0 seconds)\n\n")
+    return True
+
+
+def _passphrase(session: Session) -> bool:
+    """Asked as IOS asks it. The key stays in the node's own storage, which nobody but its root reads."""
+    session.out("% Please enter a passphrase to protect the private key\n% or type Return to exit\n")
+    first = session.ask("Password: ", echo=False)
+    if not first:
+        return False
+    if len(first) < _SHORTEST:
+        session.out(f"% Password must be at least {_SHORTEST} characters\n")
+        return False
+    if session.ask("\nRe-enter password: ", echo=False) != first:
+        session.out("% Passwords do not match\n")
+        return False
+    session.out("\n")
+    return True
+
+
+def server_enabled(session: Session) -> None:
+    """What IOS says when a certificate server has been enabled, or why it is not yet."""
+    authority = session.router.authority
+    if authority is None:
+        session.out("% Certificate Server needs `ip http server`.\n")
+        return
+    try:
+        authority.await_enabled(Deadline(_ENABLE_S))
+    except TestbedError:
+        session.out("% Certificate Server will be enabled when the clock is synchronized.\n")
+        return
+    session.out("% Certificate Server enabled.\n")
+    session.syslog.write("PKI-6-CS_ENABLED", "Certificate server now enabled.")
 
 
 def _authority(session: Session, match: Match[Exec]) -> CertificateAuthority | None:
