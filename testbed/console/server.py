@@ -206,7 +206,7 @@ async def serve(name: str) -> None:
         acceptor = await asyncssh.listen(
             "127.0.0.1",
             0,
-            server_factory=lambda node=node: _Server(lab, node, client_key, lines),  # type: ignore[misc]
+            server_factory=lambda node=node: _Server(lab, node, client_key, lines),
             server_host_keys=[host_key],
             line_editor=False,
             encoding="utf-8",

@@ -149,7 +149,11 @@ class Session:
         if not text or text.startswith("!"):
             return True
         words = split_words(text)
-        if len(words) == 1 and len(text) > 1 and any(name.startswith(text.lower()) for name in ("exit", "logout", "quit")):
+        if (
+            len(words) == 1
+            and len(text) > 1
+            and any(name.startswith(text.lower()) for name in ("exit", "logout", "quit"))
+        ):
             return False
         self.router.refresh()
         self.carry_out(line, self._exec)
@@ -262,7 +266,7 @@ class Session:
             if finding.told == "end":
                 self.leave_configuration()
             return
-        self._tell(line, finding)
+        self._tell(finding)
         if finding.fate in ("compiled", "kept") and (finding.statement is not None or finding.told == "taken back"):
             self._changed = self._dirty = True
 
@@ -312,7 +316,7 @@ class Session:
         else:
             editor.configuration, editor.stack = fresh, stack
 
-    def _tell(self, line: str, finding: Finding) -> None:
+    def _tell(self, finding: Finding) -> None:
         if not finding.refused:
             self._remark(finding)
             return
@@ -332,9 +336,9 @@ class Session:
         if statement.command.name == "crypto map" and statement.command.enters and not statement.children:
             self.out("% NOTE: This new crypto map will remain disabled until a peer\n")
             self.out("        and a valid access list have been configured.\n")
-        if statement.command.name == "crypto map" and not statement.command.enters and self.editor is not None:
-            if self.editor.mode == "config-if":
-                self.syslog.write("CRYPTO-6-ISAKMP_ON_OFF", "ISAKMP is ON")
+        on_interface = self.editor is not None and self.editor.mode == "config-if"
+        if statement.command.name == "crypto map" and not statement.command.enters and on_interface:
+            self.syslog.write("CRYPTO-6-ISAKMP_ON_OFF", "ISAKMP is ON")
 
     # -- help
 
@@ -391,4 +395,3 @@ def _words(failure: TestbedError) -> str:
     """An error of a daemon, in the manner of the console: what, and why."""
     seen = f": {failure.seen}" if failure.seen else ""
     return f"% {failure.what}{seen}\n"
-

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import threading
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def stamp(router: LiveRouter) -> str:
 
 def _shifted(when: str, offset: timedelta) -> str:
     """A time of charon's log, which is UTC, in the router's zone."""
-    moment = datetime.strptime(f"2000 {when}", "%Y %b %d %H:%M:%S.%f") + offset
+    moment = datetime.strptime(f"2000 {when}", "%Y %b %d %H:%M:%S.%f").replace(tzinfo=UTC) + offset
     return f"{moment:%b} {moment.day:>2} {moment:%H:%M:%S}.{moment.microsecond // 1000:03d}"
 
 

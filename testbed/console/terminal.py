@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,8 +70,6 @@ class Script:
     @property
     def text(self) -> str:
         return "".join(self.output).replace("\r\n", "\n").replace("\r", "")
-
-
 
 
 class Terminal:
@@ -227,6 +225,14 @@ class _Line:
         self._at = 0
         self._is_shown = shown
 
+    # Ctrl-A, Ctrl-E, Ctrl-B, Ctrl-F: where to, from a place in a text of a length.
+    _MOVES: ClassVar[dict[str, Callable[[int, int], int]]] = {
+        "\x01": lambda _at, _length: 0,
+        "\x05": lambda _at, length: length,
+        "\x02": lambda at, _length: at - 1,
+        "\x06": lambda at, _length: at + 1,
+    }
+
     def redraw(self, terminal: Terminal) -> None:
         if self._is_shown:
             terminal.write(self.text + "\b" * (len(self.text) - self._at))
@@ -244,14 +250,8 @@ class _Line:
         before, after = self.text[: self._at], self.text[self._at :]
         if key in ("\x08", "\x7f"):
             self._change(terminal, before[:-1], after)
-        elif key == "\x01":
-            self._move(terminal, 0)
-        elif key == "\x05":
-            self._move(terminal, len(self.text))
-        elif key == "\x02":
-            self._move(terminal, max(0, self._at - 1))
-        elif key == "\x06":
-            self._move(terminal, min(len(self.text), self._at + 1))
+        elif key in self._MOVES:
+            self._move(terminal, max(0, min(len(self.text), self._MOVES[key](self._at, len(self.text)))))
         elif key in ("\x15", "\x18"):
             self._change(terminal, "", after)
         elif key == "\x0b":

@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
 from testbed.device.build_services import build_certificate_server, build_clock, build_ntp, build_trustpoints
+from testbed.device.ios import Context, compile_device
 from testbed.device.model import (
     ChildConfig,
     ConnectionConfig,
@@ -20,7 +21,6 @@ from testbed.device.model import (
     ShareContent,
     StaticRoute,
 )
-from testbed.device.ios import Context, compile_device
 from testbed.names import show_name
 from testbed.topology import split_end
 

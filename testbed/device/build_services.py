@@ -14,8 +14,8 @@ from testbed.device.services import (
     NtpServerConfig,
     TrustpointConfig,
 )
-from testbed.topology import split_end
 from testbed.names import parse_name
+from testbed.topology import split_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

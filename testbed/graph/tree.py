@@ -124,7 +124,10 @@ def _node(loaded: LoadedTopology, name: str) -> GraphNode:
 
 def tunnels(loaded: LoadedTopology) -> list[tuple[str, int, str, str]]:
     """Each IPsec connection: its name, its IKE version, its two ends. Of routers, those that both ends configure."""
-    found = [(name, item.version, *item.peers) for name, item in loaded.topology.ipsec.items()]
+    found: list[tuple[str, int, str, str]] = []
+    for name, item in loaded.topology.ipsec.items():
+        one, other_end = item.peers
+        found.append((name, item.version, one, other_end))
     if loaded.configurations:
         devices = build_devices(loaded)
         for device in devices.values():

@@ -23,7 +23,13 @@ __all__ = ["Outcome", "Player", "Step"]
 
 _AGAIN_S = 0.2
 # What a console says of a line that it does not take; a guide that does not expect it is wrong.
-_REFUSALS = ("% Invalid input", "% Ambiguous command", "% Incomplete command", "% it asks something", "% nothing asked for")
+_REFUSALS = (
+    "% Invalid input",
+    "% Ambiguous command",
+    "% Incomplete command",
+    "% it asks something",
+    "% nothing asked for",
+)
 
 
 @dataclass(frozen=True)
@@ -108,9 +114,7 @@ class Player:
             prompt, output, wrong = self._command(block, command, last=last)
             yield Outcome(command, prompt, output, wrong, time.monotonic() - begun)
 
-    def _command(
-        self, block: Block, command: Command, *, last: bool
-    ) -> tuple[str, str, tuple[tuple[str, str], ...]]:
+    def _command(self, block: Block, command: Command, *, last: bool) -> tuple[str, str, tuple[tuple[str, str], ...]]:
         """Type it; where it has time, again until what is expected holds."""
         seen: tuple[str, str, tuple[tuple[str, str], ...]] = ("", "", ())
 

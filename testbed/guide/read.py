@@ -1,7 +1,7 @@
 """Reading a guide: Markdown, whose fenced blocks name a node.
 
-A block ```` ```ios kisii ```` is typed at that router's console, ```` ```sh pc-kisii ```` in that node's shell. Each of its lines is
-a command, but for those that say what the command before is asked and what must come back:
+A block marked `ios kisii` is typed at that router's console, one marked `sh pc-kisii` in that node's shell. Each of its
+lines is a command, but for those that say what the command before is asked and what must come back:
 
     answer: yes             typed at the next question; `answer:` alone is an empty line
     expect: words           see testbed.guide.expect
@@ -147,7 +147,9 @@ class _Reader:
         first = (token.map[0] if token.map else 0) + 2
         known = self._routers if kind == "ios" else self._nodes
         if node not in known:
-            self._fail(first - 1, f"there is no {'router' if kind == 'ios' else 'node'} '{node}'", f"one of {', '.join(known)}")
+            self._fail(
+                first - 1, f"there is no {'router' if kind == 'ios' else 'node'} '{node}'", f"one of {', '.join(known)}"
+            )
         return Block(kind, node, tuple(self._commands(token.content.splitlines(), first)))
 
     def _commands(self, lines: list[str], first: int) -> Iterator[Command]:

@@ -70,7 +70,9 @@ class Section:
         before = self._statements.get(fresh.identity)
         if before is not None and command.enters is not None:
             before.lists |= fresh.lists
-            before.words = max(before.words, fresh.words, key=len)  # a map's entry may be re-entered by its number alone
+            before.words = max(
+                before.words, fresh.words, key=len
+            )  # a map's entry may be re-entered by its number alone
             return before
         if command.default is True:  # that is how it is anyway
             self._statements.pop(fresh.identity, None)
@@ -194,8 +196,7 @@ def _family(name: str) -> list[str]:
 def shown(statement: Statement, depth: int) -> Iterator[str]:
     indent = " " * depth
     yield indent + statement.text
-    for line in statement.body:
-        yield line
+    yield from statement.body
     for child in statement.ordered():
         words = child.plain()
         if words != child.words:

@@ -106,7 +106,6 @@ class _State:
             self._closure = keywords, arguments, accepts
         return self._closure
 
-
     def exactly(self, word: str) -> list[tuple[_Keyword, _State]]:
         """The keywords that are this word; most are written in full, and a mode has a hundred."""
         if self._exact is None:

@@ -98,7 +98,8 @@ class Lab:
     ) -> Lab:
         """A lab from its folder, not yet running. `name` lets one topology run several times side by side.
 
-        `bare` routers of kind ios have no start-up configuration: they wait for somebody to configure them. Raises TopologyError with all that is wrong with the topology, or SettingError for a setting.
+        `bare` routers of kind ios have no start-up configuration: they wait for somebody to configure them. Raises
+        TopologyError with all that is wrong with the topology, or SettingError for a setting.
         """
         texts = {key: _setting(value) for key, value in (settings or {}).items()}
         loaded = load_topology(folder, settings=texts, variants=variants)
@@ -139,7 +140,7 @@ class Lab:
         return self._folder.node(name)
 
     def configure(self, name: str, configuration: Configuration) -> dict[str, set[str]]:
-        """Give a running router another configuration, at once. Returns what was changed, by node; see `reconfigure`."""
+        """Give a running router another configuration, at once. Returns what was changed, by node."""
         with self.router(name).editing():
             self.refresh()
             changed = reconfigure(self, {name: configuration}, self.states())

@@ -51,7 +51,7 @@ class RouterStore:
         return self.directory / "debug"
 
     def begin(self, configuration: Configuration, origin: str) -> None:
-        """A router that boots for the first time. `origin` tells from which start-up configuration of the lab folder."""
+        """A router that boots for the first time. `origin` tells which configuration of the lab folder this is."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in (self.log, self.debugging):
             path.unlink(missing_ok=True)

@@ -14,9 +14,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
-
 from testbed.errors import DaemonError, DeadlineExceeded
 
 if TYPE_CHECKING:
@@ -44,15 +41,16 @@ class SshFolder:
         return self._key("client_key")
 
     def _key(self, name: str) -> bytes:
+        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - large, and seldom needed
+        from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415
+
         path = self.path / name
         if not path.exists():
             key = ed25519.Ed25519PrivateKey.generate()
             private = key.private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
             )
-            public = key.public_key().public_bytes(
-                serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-            )
+            public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
             self._write(path.with_suffix(".pub"), public + b"\n")
             self._write(path, private)
         return path.read_bytes()
@@ -126,7 +124,7 @@ def start_ssh(folder: StateFolder) -> None:
     (ssh.path / "ports.json").unlink(missing_ok=True)
     with (ssh.path / "server.log").open("wb") as log:
         subprocess.run(  # a child of nobody here: it outlives this process, and no process has to wait for it
-            ["setsid", "--fork", sys.executable, "-m", "testbed.console.server", folder.lab],
+            ["/usr/bin/setsid", "--fork", sys.executable, "-m", "testbed.console.server", folder.lab],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

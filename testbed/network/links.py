@@ -291,9 +291,7 @@ def _reconcile(
         index = _indices()
         for prefix, gateway in before.routes:
             if (prefix, gateway) not in after.routes:
-                _undo(
-                    netlink.route, dst=str(prefix), gateway=str(gateway), family=_family(prefix.version)
-                )
+                _undo(netlink.route, dst=str(prefix), gateway=str(gateway), family=_family(prefix.version))
         for interface, address in old:
             if (interface, address) not in kept and interface in index:
                 length = address.network.prefixlen
@@ -414,17 +412,15 @@ def route_facts(namespace: Path) -> list[RouteFacts]:
 
 
 def _route_facts() -> list[RouteFacts]:
-    found = []
     with IPRoute() as netlink:
         names = {index: name for name, index in _indices().items()}
-        for route in netlink.get_routes(family=socket.AF_INET, table=254):
-            found.append(
-                RouteFacts(
-                    f"{route.get_attr('RTA_DST') or '0.0.0.0'}/{route['dst_len']}",  # noqa: S104
-                    str(route.get_attr("RTA_GATEWAY") or ""),
-                    names.get(route.get_attr("RTA_OIF"), ""),
-                    str(route.get_attr("RTA_PREFSRC") or ""),
-                    int(route["proto"]),
-                )
+        return [
+            RouteFacts(
+                f"{route.get_attr('RTA_DST') or '0.0.0.0'}/{route['dst_len']}",  # noqa: S104
+                str(route.get_attr("RTA_GATEWAY") or ""),
+                names.get(route.get_attr("RTA_OIF"), ""),
+                str(route.get_attr("RTA_PREFSRC") or ""),
+                int(route["proto"]),
             )
-    return found
+            for route in netlink.get_routes(family=socket.AF_INET, table=254)
+        ]

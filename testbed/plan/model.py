@@ -121,7 +121,7 @@ class Plan:
         """Changes whenever a node would have to be made anew: with its own plan, or with any of its links."""
         node = self.nodes[name]
         links = self.attachments_of(name)
-        facts = {
+        facts: dict[str, Any] = {
             "image": node.image,
             "capabilities": node.capabilities,
             "devices": node.devices,

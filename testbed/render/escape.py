@@ -22,8 +22,8 @@ __all__ = [
     "nft_string",
     "pki_option",
     "samba_value",
-    "shell_assignment",
     "selectors",
+    "shell_assignment",
     "strongswan_secret",
     "strongswan_string",
 ]

@@ -84,10 +84,9 @@ def _rendered(device: Device, dataplane: str) -> Iterator[tuple[str, RenderedFil
             if connection.trustpoint is not None:
                 path = f"{CONNECTIONS}/{connection.trustpoint}/{connection.name}.conf"
                 yield path, RenderedFile(_render("pubkey.conf.j2", device=device, connection=connection))
-    if device.certificate_server is not None:
-        yield CA_SETTINGS, RenderedFile(render_certificate_server(device.certificate_server), 0o600)
-    elif device.is_ios:
-        yield CA_SETTINGS, RenderedFile(b"", 0o600)
+    if device.certificate_server is not None or device.is_ios:
+        server = device.certificate_server
+        yield CA_SETTINGS, RenderedFile(render_certificate_server(server) if server else b"", 0o600)
     if device.connections or device.drop_private or device.is_ios:
         yield "/etc/testbed/nftables.conf", RenderedFile(render_guard(device))
     if device.clock is not None:

@@ -6,9 +6,9 @@ from collections import Counter
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from testbed.names import parse_name
 from testbed.topology.addressing import split_end
 from testbed.topology.models import Certified, Synchronised
-from testbed.names import parse_name
 
 if TYPE_CHECKING:
     from testbed.topology.check import Checker

@@ -68,9 +68,7 @@ LinkName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[
 InterfaceName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z][a-zA-Z0-9_-]{0,14}$")]
 ParameterName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]*$")]
 Hostname = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$")]
-End = Annotated[
-    str, BeforeValidator(_linux_interface), StringConstraints(pattern=r"^[a-z0-9-]+:[a-zA-Z0-9_-]+$")
-]
+End = Annotated[str, BeforeValidator(_linux_interface), StringConstraints(pattern=r"^[a-z0-9-]+:[a-zA-Z0-9_-]+$")]
 Endpoint = Annotated[
     str, BeforeValidator(_linux_interface), StringConstraints(pattern=r"^[a-z0-9-]+(:[a-zA-Z0-9_-]+)?$")
 ]
@@ -147,7 +145,9 @@ class Node(_Model):
 
     kind: Annotated[
         Literal["linux", "ios"],
-        Field(description="How the node is configured: by this file, or by Cisco IOS text, and then also while it runs."),
+        Field(
+            description="How the node is configured: by this file, or by Cisco IOS text, and then also while it runs."
+        ),
     ] = "linux"
     config: Annotated[
         str | None,

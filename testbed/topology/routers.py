@@ -1,4 +1,4 @@
-"""Nodes of kind `ios`: their start-up configurations, and what these say of addresses, for everybody else of the lab."""
+"""Nodes of kind `ios`: their start-up configurations, and what these say of addresses, for the rest of the lab."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from testbed.ios.addresses import interface_addresses, loopback_addresses
-from testbed.ios.configuration import Configuration
 from testbed.ios.reader import read_configuration
 from testbed.topology.addressing import split_end
 from testbed.topology.models import Interface
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from testbed.ios.configuration import Configuration
     from testbed.topology.models import Topology
     from testbed.topology.source import Source
 
@@ -25,6 +25,7 @@ __all__ = ["bare_text", "overlaid", "read_routers", "router_texts", "text_digest
 _REFERENCE = re.compile(r"\$\{([a-z][a-z0-9_-]*)\}")
 _UNREAD = "unread"  # stands for a secret
 _MAX_BYTES = 1024 * 1024
+_MOST = 20  # lines that are told of one configuration
 
 
 def router_texts(
@@ -46,8 +47,11 @@ def router_texts(
         if node.config is None:
             continue
         path = ("nodes", name, "config")
+        file = (folder / node.config).resolve()
+        if not file.is_relative_to(folder.resolve()) or not file.is_file():
+            continue  # told by the checks, and not read
         try:
-            content = (folder / node.config).read_bytes()
+            content = file.read_bytes()
             if len(content) > _MAX_BYTES:
                 raise ValueError(f"more than {_MAX_BYTES} bytes")
             texts[name] = _substituted(content.decode(), values, folder, environ)
@@ -95,7 +99,7 @@ def read_routers(texts: Mapping[str, str], topology: Topology, source: Source) -
         reading = read_configuration(text)
         found[name] = reading.configuration
         file = topology.nodes[name].config or "its configuration"
-        for finding in reading.refused:
+        for finding in reading.refused[:_MOST]:
             message = f"{file}:{finding.line}: '{finding.text.strip()}': {finding.told.removeprefix('% ')}"
             hint = "a line that `testbed ios check` does not refuse"
             source.problems.append(source.problem(("nodes", name, "config"), message, hint))

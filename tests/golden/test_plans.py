@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "plans"
 SAFARI = Path(__file__).parents[2] / "topologies" / "safari-sacco"
 ENVIRONMENT = {"LAB_PSK": 'a "quoted" #{key}\n', "LAB_CHALLENGE": 'it\'s-"quoted"'}
+NATIVE = SAFARI.with_name("native-psk")
 MOIGETECH = SAFARI.with_name("moigetech-pki")
 
 
@@ -41,8 +42,11 @@ def text_of(plan: Plan) -> str:
 
 
 CASES: dict[str, tuple[Path, DataPlane, dict[str, str], tuple[str, ...]]] = {
+    "native-psk": (NATIVE, "userspace", {}, ()),
+    "native-psk-ikev2-kernel": (NATIVE, "kernel", {"ike": "2"}, ()),
+    "native-psk-article-era": (NATIVE, "userspace", {}, ("article-era",)),
     "safari-sacco": (SAFARI, "userspace", {}, ()),
-    "safari-sacco-ikev2-kernel": (SAFARI, "kernel", {"ike": "2"}, ()),
+    "safari-sacco-ikev2-kernel": (SAFARI, "kernel", {"ike": "2", "flavor": "iosxe17"}, ()),
     "safari-sacco-article-era": (SAFARI, "userspace", {}, ("article-era",)),
     "moigetech-pki": (MOIGETECH, "userspace", {}, ()),
     "moigetech-pki-ikev2-kernel": (MOIGETECH, "kernel", {"ike": "2", "clock": "10y", "grant": "none"}, ()),

@@ -10,7 +10,7 @@ from testbed.errors import DaemonError, NegotiationError
 from testbed.lab import Lab, Node
 from testbed.testing import assert_reachable, assert_tunnel
 
-SAFARI = pytest.mark.lab("topologies/safari-sacco", scope="module", verify=False)
+NATIVE = pytest.mark.lab("topologies/native-psk", scope="module", verify=False)
 CHILD = "kisii-kisumu"
 
 
@@ -23,14 +23,14 @@ def kisii(lab: Lab) -> Node:
     return node
 
 
-@SAFARI
+@NATIVE
 def test_the_daemon_is_strongswan_6(kisii: Node) -> None:
     version = kisii.charon.version()
     assert version.daemon == "charon-systemd"
     assert version.version.startswith("6.")
 
 
-@SAFARI
+@NATIVE
 def test_connections_secrets_and_algorithms_are_listed(kisii: Node) -> None:
     connection = kisii.charon.connections()[CHILD]
     assert connection["version"] == "IKEv1"
@@ -42,7 +42,7 @@ def test_connections_secrets_and_algorithms_are_listed(kisii: Node) -> None:
     assert "DES_CBC" in algorithms["encryption"]
 
 
-@SAFARI
+@NATIVE
 def test_terminate_and_initiate(lab: Lab, kisii: Node) -> None:
     assert kisii.charon.terminate(ike=CHILD, deadline=Deadline(10.0)) == 1
     assert kisii.charon.sas() == []
@@ -51,7 +51,7 @@ def test_terminate_and_initiate(lab: Lab, kisii: Node) -> None:
     assert_tunnel(kisii, lab.node("kisumu"))
 
 
-@SAFARI
+@NATIVE
 def test_events_tell_of_a_tunnel(kisii: Node) -> None:
     kisii.charon.terminate(ike=CHILD, deadline=Deadline(10.0))
     with kisii.charon.listen("ike-updown", "child-updown", "log") as events:
@@ -62,7 +62,7 @@ def test_events_tell_of_a_tunnel(kisii: Node) -> None:
     assert all(isinstance(message, str) for message in messages)
 
 
-@SAFARI
+@NATIVE
 def test_the_log_comes_as_events(kisii: Node) -> None:
     with kisii.charon.listen("log") as events:
         kisii.charon.rekey(child=CHILD)
@@ -70,7 +70,7 @@ def test_the_log_comes_as_events(kisii: Node) -> None:
     assert line.text
 
 
-@SAFARI
+@NATIVE
 def test_counters_survive_rekeying(lab: Lab, kisii: Node) -> None:
     """Twenty packets before, between and after three rekeyings are all counted, at both ends, to the byte."""
     pc, kisumu = lab.node("pc-kisii"), lab.node("kisumu")
@@ -90,7 +90,7 @@ def test_counters_survive_rekeying(lab: Lab, kisii: Node) -> None:
     assert other_end.packets_out - other_start.packets_out == 100
 
 
-@SAFARI
+@NATIVE
 def test_a_rekeyed_tunnel_has_a_new_spi(lab: Lab, kisii: Node) -> None:
     before = {child.spi_in for sa in kisii.charon.sas() for child in sa.children}
     with kisii.charon.listen("child-rekey") as events:
@@ -101,7 +101,7 @@ def test_a_rekeyed_tunnel_has_a_new_spi(lab: Lab, kisii: Node) -> None:
     assert_reachable(lab.node("pc-kisii"), "pc-kisumu")
 
 
-@SAFARI
+@NATIVE
 def test_a_wrong_key_is_refused_with_a_reason(lab: Lab, kisii: Node) -> None:
     kisii.charon.terminate(ike=CHILD, deadline=Deadline(10.0))
     owners = ["203.0.113.2", "198.51.100.2"]
@@ -117,7 +117,7 @@ def test_a_wrong_key_is_refused_with_a_reason(lab: Lab, kisii: Node) -> None:
     kisii.charon.initiate(child=CHILD, deadline=Deadline(20.0))
 
 
-@SAFARI
+@NATIVE
 def test_connections_are_loaded_and_unloaded(kisii: Node) -> None:
     odd = 'o"dd {id} # \\'
     kisii.charon.load_connections(
@@ -130,7 +130,7 @@ def test_connections_are_loaded_and_unloaded(kisii: Node) -> None:
     assert "extra" not in kisii.charon.connections()
 
 
-@SAFARI
+@NATIVE
 def test_what_charon_refuses_is_an_error_with_its_words(kisii: Node) -> None:
     with pytest.raises(DaemonError, match="kisii: charon refused the command"):
         kisii.charon.load_connections({"bad": {"proposals": ["no-such-proposal"], "local": {}, "remote": {}}})
@@ -138,7 +138,7 @@ def test_what_charon_refuses_is_an_error_with_its_words(kisii: Node) -> None:
         kisii.charon.initiate(child="no-such-child", deadline=Deadline(5.0))
 
 
-@SAFARI
+@NATIVE
 def test_certificates_are_loaded_and_listed(kisii: Node) -> None:
     script = (
         "pki --gen --type ed25519 --outform pem > /tmp/k.pem && "
@@ -151,7 +151,7 @@ def test_certificates_are_loaded_and_listed(kisii: Node) -> None:
     assert any(item["type"] == "X509" and item["flag"] == "CA" for item in kisii.charon.certificates())
 
 
-@SAFARI
+@NATIVE
 def test_message_counters(kisii: Node) -> None:
     counters = kisii.charon.counters()
     assert sum(counters.values()) > 0

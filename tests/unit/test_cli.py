@@ -25,9 +25,9 @@ def in_the_checkout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_validate() -> None:
-    done = run("validate", "safari-sacco", "--set", "ike=2")
+    done = run("validate", "native-psk", "--set", "ike=2")
     assert done.exit_code == 0
-    assert "valid: safari-sacco: 8 nodes, 5 links, 1 IPsec connections" in done.output
+    assert "valid: native-psk: 8 nodes, 5 links, 1 IPsec connections" in done.output
     assert "--set psk=(secret)" in done.output
     assert "safari-sacco-lab-key" not in done.output
 
@@ -63,7 +63,7 @@ def test_graph_as_text() -> None:
 
 def test_graph_as_svg(tmp_path: Path) -> None:
     file = tmp_path / "lab.svg"
-    assert run("graph", "safari-sacco", "--svg", str(file)).exit_code == 0
+    assert run("graph", "native-psk", "--svg", str(file)).exit_code == 0
     root = ET.fromstring(file.read_text())  # noqa: S314 - our own
     texts = {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
     assert {"internet", "kisii", "kisumu", "lan-kisii", "203.0.113.0/30  2001:db8:0:1::/64"} <= texts

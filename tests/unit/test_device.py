@@ -5,7 +5,7 @@ from __future__ import annotations
 from testbed.device import build_devices
 from testbed.device.build import shared_bytes
 from testbed.topology import load_topology
-from tests.unit.topologies import PAIR, SAFARI, loaded
+from tests.unit.topologies import NATIVE, PAIR, loaded
 
 
 def test_both_ends_mirror_each_other() -> None:
@@ -39,7 +39,7 @@ def test_ikev2_has_one_child_for_all_selectors() -> None:
 
 
 def test_hosts_get_a_default_route_to_the_router_of_their_link() -> None:
-    devices = build_devices(load_topology(SAFARI))
+    devices = build_devices(load_topology(NATIVE))
     (route,) = devices["pc-kisii"].routes
     assert (str(route.destination), str(route.gateway)) == ("0.0.0.0/0", "192.168.10.1")
     outsider = {str(route.destination): str(route.gateway) for route in devices["outsider"].routes}
@@ -47,12 +47,12 @@ def test_hosts_get_a_default_route_to_the_router_of_their_link() -> None:
 
 
 def test_a_default_route_of_both_families() -> None:
-    routes = build_devices(load_topology(SAFARI))["kisii"].routes
+    routes = build_devices(load_topology(NATIVE))["kisii"].routes
     assert {str(route.destination) for route in routes} == {"0.0.0.0/0", "::/0"}
 
 
 def test_a_link_is_protected_by_its_prefix() -> None:
-    (connection,) = build_devices(load_topology(SAFARI))["kisumu"].connections
+    (connection,) = build_devices(load_topology(NATIVE))["kisumu"].connections
     assert [str(selector) for selector in connection.children[0].local_selectors] == ["192.168.20.0/24"]
 
 
@@ -66,4 +66,4 @@ def test_generated_files_are_the_same_every_time_and_differ_from_each_other() ->
 
 
 def test_a_raw_swanctl_file_makes_a_router_run_charon() -> None:
-    assert not build_devices(load_topology(SAFARI))["internet"].runs_ike
+    assert not build_devices(load_topology(NATIVE))["internet"].runs_ike

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from cryptography import x509
 
+from testbed.names import parse_name, show_name
 from testbed.pki import ber
 from testbed.pki.names import attributes, encode_name, ios_name
 from testbed.pki.names import show_name as show_encoded
-from testbed.names import parse_name, show_name
 
 TEXT = "CN=kisii.example.test, OU=Edge, O=Example Ltd., L=Kisii, C=KE, serialNumber=FTX1, E=a@b.test, DC=test"
 

@@ -7,7 +7,7 @@ import pytest
 from testbed.device import build_devices
 from testbed.plan import build_plan
 from testbed.topology import load_topology
-from tests.unit.topologies import PAIR, SAFARI, loaded
+from tests.unit.topologies import NATIVE, PAIR, loaded
 
 
 def plan(text: str = PAIR, dataplane: str = "userspace"):  # type: ignore[no-untyped-def]  # noqa: ANN201
@@ -16,7 +16,7 @@ def plan(text: str = PAIR, dataplane: str = "userspace"):  # type: ignore[no-unt
 
 
 def test_nobody_has_a_capability_beyond_its_role() -> None:
-    made = load_topology(SAFARI)
+    made = load_topology(NATIVE)
     nodes = build_plan(made, build_devices(made), "userspace").nodes
     assert nodes["kisii"].capabilities == ("NET_ADMIN", "NET_BIND_SERVICE", "NET_RAW")
     assert nodes["pc-kisii"].capabilities == ("NET_RAW",)
@@ -24,7 +24,7 @@ def test_nobody_has_a_capability_beyond_its_role() -> None:
 
 
 def test_only_who_needs_the_tun_device_has_it() -> None:
-    made = load_topology(SAFARI)
+    made = load_topology(NATIVE)
     devices = build_devices(made)
     assert build_plan(made, devices, "userspace").nodes["kisii"].devices == ("/dev/net/tun",)
     assert build_plan(made, devices, "userspace").nodes["internet"].devices == ()
@@ -32,21 +32,21 @@ def test_only_who_needs_the_tun_device_has_it() -> None:
 
 
 def test_hosts_do_not_forward() -> None:
-    made = load_topology(SAFARI)
+    made = load_topology(NATIVE)
     nodes = build_plan(made, build_devices(made), "userspace").nodes
     assert nodes["pc-kisii"].sysctls["net.ipv4.ip_forward"] == "0"
     assert nodes["internet"].sysctls["net.ipv6.conf.all.forwarding"] == "1"
 
 
 def test_hardware_addresses_are_local_unicast_and_unique() -> None:
-    made = load_topology(SAFARI)
+    made = load_topology(NATIVE)
     macs = [end.mac for link in build_plan(made, build_devices(made), "kernel").links.values() for end in link.ends]
     assert len(set(macs)) == len(macs)
     assert all(int(mac.split(":")[0], 16) & 0b11 == 0b10 for mac in macs)
 
 
 def test_interface_names_fit_the_kernel() -> None:
-    made = load_topology(SAFARI)
+    made = load_topology(NATIVE)
     for link in build_plan(made, build_devices(made), "kernel").links.values():
         assert len(link.bridge) <= 15
         assert all(len(end.port) <= 15 for end in link.ends)

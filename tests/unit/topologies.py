@@ -7,6 +7,7 @@ from pathlib import Path
 from testbed.topology import LoadedTopology, load_text
 
 ROOT = Path(__file__).resolve().parents[2]
+NATIVE = ROOT / "topologies" / "native-psk"
 SAFARI = ROOT / "topologies" / "safari-sacco"
 
 PAIR = """

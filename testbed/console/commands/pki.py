@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from testbed.console.session import Exec
 from testbed.deadline import Deadline
-from testbed.errors import EnrolmentError, TestbedError
 from testbed.device.ios.pki import router_fqdn, serial_number
+from testbed.errors import EnrolmentError, TestbedError
 from testbed.ios.names import parse_interface
 
 if TYPE_CHECKING:
@@ -83,8 +83,9 @@ def _key_path(session: Session, label: str) -> Path:
 
 def _ask_bits(session: Session) -> int:
     default = 2048 if session.router.is_xe else 512
+    least = 512 if session.router.is_xe else 360
     session.out(
-        f"Choose the size of the key modulus in the range of {'512' if session.router.is_xe else '360'} to 4096 for your\n"
+        f"Choose the size of the key modulus in the range of {least} to 4096 for your\n"
         f"  General Purpose Keys. Choosing a key modulus greater than 512 may take\n  a few minutes.\n\n"
     )
     while True:
@@ -303,7 +304,9 @@ def enable_server(session: Session, name: str, section: Statement) -> bool:
         key.write_bytes(own.read_bytes())
     else:
         bits = 2048 if router.is_xe else 1024
-        session.out(f"% Generating {bits} bit RSA keys, keys will be non-exportable...\n[OK] (elapsed time was 0 seconds)\n\n")
+        session.out(
+            f"% Generating {bits} bit RSA keys, keys will be non-exportable...\n[OK] (elapsed time was 0 seconds)\n\n"
+        )
     return True
 
 

@@ -24,13 +24,13 @@ def _ping(session: Session, match: Match[Exec]) -> None:
     target = _address(session, match.get("target"))
     if target is None:
         return
-    source = _source(session, match)
-    if source is False:
+    wanted, source = _source(session, match)
+    if wanted and source is None:
         return
     _send(
         session,
         target,
-        source or None,
+        source,
         repeat=match.get("repeat", 5),
         size=match.get("size", 100),
         timeout_s=match.get("timeout", 2),
@@ -84,16 +84,15 @@ def _address(session: Session, text: str) -> IPv4Address | None:
         return None
 
 
-def _source(session: Session, match: Match[Exec]) -> IPv4Address | None | bool:
-    """The source address that was wanted, None for whichever the kernel takes, False if there is no such."""
+def _source(session: Session, match: Match[Exec]) -> tuple[bool, IPv4Address | None]:
+    """Whether a source was wanted, and its address; None if there is no such, or for whichever the kernel takes."""
     wanted = match.get("source_interface") or match.get("source_ip")
     if wanted is None:
-        return None
+        return False, None
     found = _of_interface(session, str(wanted))
     if found is None:
         session.out("% Invalid source interface - IP not enabled or interface is down\n")
-        return False
-    return found
+    return True, found
 
 
 def _of_interface(session: Session, text: str) -> IPv4Address | None:
@@ -158,8 +157,8 @@ def _traceroute(session: Session, match: Match[Exec]) -> None:
     target = _address(session, match.get("target"))
     if target is None:
         return
-    source = _source(session, match)
-    if source is False:
+    wanted, source = _source(session, match)
+    if wanted and source is None:
         return
     session.out("Type escape sequence to abort.\n")
     session.out(f"Tracing the route to {target}\nVRF info: (vrf in name/id, vrf out name/id)\n")
@@ -169,7 +168,7 @@ def _traceroute(session: Session, match: Match[Exec]) -> None:
         shown: str | None = None
         arrived = False
         for number in range(_PROBES):
-            probe = Echo(session.router.state.namespace, target, source or None)
+            probe = Echo(session.router.state.namespace, target, source)
             found = hop(probe, ttl, ttl * _PROBES + number, wait_s)
             if found.address is None:
                 session.out(" * ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMANDS"]
 
-_MONTHS = "January February March April May June July August September October November December".split()
+_MONTHS = [month for month in calendar.month_name if month]
 
 
 def _enable(session: Session, _match: Match[Exec]) -> None:
@@ -78,9 +79,7 @@ def _copy_startup(session: Session, _match: Match[Exec]) -> None:
 
 
 def _erase(session: Session, _match: Match[Exec]) -> None:
-    answer = session.ask(
-        "Erasing the nvram filesystem will remove all configuration files! Continue? [confirm]"
-    )
+    answer = session.ask("Erasing the nvram filesystem will remove all configuration files! Continue? [confirm]")
     if answer in ("", "y", "yes"):
         session.router.store.save_startup("")
         session.out("[OK]\nErase of nvram: complete\n")

@@ -73,7 +73,11 @@ def _detail(router: LiveRouter, sa: IkeSa) -> Iterator[str]:
     connection = router.connection_of(sa.name)
     own, other = (sa.initiator_spi, sa.responder_spi) if sa.initiator else (sa.responder_spi, sa.initiator_spi)
     yield f"      CE id: {1000 + sa.unique_id}, Session-id: {sa.unique_id}"
-    yield "      Status Description: Negotiation done" if sa.established else "      Status Description: Initiator waiting"
+    yield (
+        "      Status Description: Negotiation done"
+        if sa.established
+        else "      Status Description: Initiator waiting"
+    )
     yield f"      Local spi: {own.upper()}       Remote spi: {other.upper()}"
     yield f"      Local id: {sa.local_identity}"
     yield f"      Remote id: {sa.remote_identity}"

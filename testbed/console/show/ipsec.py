@@ -84,9 +84,34 @@ def _maps(session: Session, match: Match[Exec]) -> Iterator[str]:
 
 
 def _map_entry(router: LiveRouter, name: str, sequence: int, entry: Statement) -> Iterator[str]:
-    configuration = router.configuration
     indent = "\t" if router.is_xe else "        "
     yield f'Crypto Map IPv4 "{name}" {sequence} ipsec-isakmp'
+    yield from _map_match(router, entry, indent)
+    seconds, kilobytes = _lifetimes(router, entry)
+    yield f"{indent}Security association lifetime: {kilobytes} kilobytes/{seconds} seconds"
+    idle = entry.value("set security-association idle-time", "seconds")
+    if idle:
+        yield f"{indent}Security association idletime: {idle} seconds"
+    if router.is_xe:
+        yield f"{indent}Dualstack (Y/N): N"
+        yield ""
+    yield f"{indent}Responder-Only (Y/N): N"
+    pfs = entry.one("set pfs")
+    yield f"{indent}PFS (Y/N): {'Y' if pfs else 'N'}"
+    if pfs is not None:
+        yield f"{indent}DH group:  {pfs.get('group', 'group1')}"
+    yield f"{indent}Mixed-mode : Disabled"
+    yield f"{indent}Transform sets={{"
+    known = {item.get("set"): item for item in router.configuration.all("crypto ipsec transform-set")}
+    for wanted in (item for statement in entry.all("set transform-set") for item in statement.every("set")):
+        shown = _transforms(known[wanted]) if wanted in known else ""
+        yield f"{indent * 2}{wanted}:  {{ {shown}  }} ,"
+    yield f"{indent}}}"
+
+
+def _map_match(router: LiveRouter, entry: Statement, indent: str) -> Iterator[str]:
+    """What an entry is about: its peers and its list, or that they are missing."""
+    configuration = router.configuration
     description = entry.value("description", "text")
     if description:
         yield f"{indent}Description: {description}"
@@ -110,26 +135,6 @@ def _map_entry(router: LiveRouter, name: str, sequence: int, entry: Statement) -
             yield f"{indent}    access-list {acl} {entry_text(statement)}"
     if peers:
         yield f"{indent}Current peer: {peers[0]}"
-    seconds, kilobytes = _lifetimes(router, entry)
-    yield f"{indent}Security association lifetime: {kilobytes} kilobytes/{seconds} seconds"
-    idle = entry.value("set security-association idle-time", "seconds")
-    if idle:
-        yield f"{indent}Security association idletime: {idle} seconds"
-    if router.is_xe:
-        yield f"{indent}Dualstack (Y/N): N"
-        yield ""
-    yield f"{indent}Responder-Only (Y/N): N"
-    pfs = entry.one("set pfs")
-    yield f"{indent}PFS (Y/N): {'Y' if pfs else 'N'}"
-    if pfs is not None:
-        yield f"{indent}DH group:  {pfs.get('group', 'group1')}"
-    yield f"{indent}Mixed-mode : Disabled"
-    yield f"{indent}Transform sets={{"
-    known = {item.get("set"): item for item in configuration.all("crypto ipsec transform-set")}
-    for wanted in (item for statement in entry.all("set transform-set") for item in statement.every("set")):
-        shown = _transforms(known[wanted]) if wanted in known else ""
-        yield f"{indent * 2}{wanted}:  {{ {shown}  }} ,"
-    yield f"{indent}}}"
 
 
 def _lifetimes(router: LiveRouter, entry: Statement) -> tuple[int, int]:
@@ -315,7 +320,8 @@ def _one_sa(connection: ConnectionConfig, child: ChildConfig, sa: ChildSa, direc
     number = flow_ids(sa)[0 if inbound else 1]
     yield f"      spi: {_spi(sa.spi_in if inbound else sa.spi_out)}"
     yield f"        transform: {_negotiated(sa)} ,"
-    yield f"        in use settings ={{{(sa.mode or 'tunnel').capitalize()}{' UDP-Encaps' if sa.encapsulated else ''}, }}"
+    settings = (sa.mode or "tunnel").capitalize() + (" UDP-Encaps" if sa.encapsulated else "")
+    yield f"        in use settings ={{{settings}, }}"
     yield (
         f"        conn id: {number}, flow_id: SW:{number}, sibling_flags 80000040, crypto map: {_map_name(connection)}"
     )
@@ -358,9 +364,7 @@ def _session(session: Session, match: Match[Exec]) -> Iterator[str]:
         yield from _one_session(router, connection, [sa for sa in sas if sa.name == connection.name], detail=detail)
 
 
-def _one_session(
-    router: LiveRouter, connection: ConnectionConfig, sas: list[IkeSa], *, detail: bool
-) -> Iterator[str]:
+def _one_session(router: LiveRouter, connection: ConnectionConfig, sas: list[IkeSa], *, detail: bool) -> Iterator[str]:
     installed = [child for sa in sas for child in sa.children if child.state == "INSTALLED"]
     living = [sa for sa in sas if sa.established]
     yield f"Interface: {router.interface_name(connection.interface)}"

@@ -78,7 +78,11 @@ def _policy(session: Session, _match: Match[Exec]) -> Iterator[str]:
         return
     yield "Default IKE policy"
     for priority, bits, hash_name, method, group in _defaults(xe=session.router.is_xe):
-        yield f"Protection suite of priority {priority}" if session.router.is_xe else f"Default protection suite of priority {priority}"
+        yield (
+            f"Protection suite of priority {priority}"
+            if session.router.is_xe
+            else f"Default protection suite of priority {priority}"
+        )
         yield from _values(_CIPHERS["aes"].format(bits=bits), _HASHES[hash_name], _METHODS[method], group, 86400)
 
 
@@ -137,7 +141,9 @@ def _sa(session: Session, _match: Match[Exec]) -> Iterator[str]:
     yield "dst             src             state          conn-id status"
     for number, sa in _ikev1(session.router.sas()):
         # The responder is where it went to.
-        target, source = (sa.remote_address, sa.local_address) if sa.initiator else (sa.local_address, sa.remote_address)
+        target, source = (
+            (sa.remote_address, sa.local_address) if sa.initiator else (sa.local_address, sa.remote_address)
+        )
         gone = " (deleted)" if sa.state == "DELETING" else ""
         yield f"{target:<15} {source:<15} {_STATES.get(sa.state, 'MM_NO_STATE'):<13} {number:>8} ACTIVE{gone}"
     yield ""
@@ -164,8 +170,9 @@ def _sa_detail(session: Session, _match: Match[Exec]) -> Iterator[str]:
         capabilities = "D" if connection is not None and connection.dpd_delay_s else ""
         capabilities += "N" if sa.local_port == 4500 else ""
         cipher = {"3DES_CBC": "3des"}.get(sa.encryption or "", "aes" if sa.encryption else "")
+        status = "ACTIVE" if sa.established else "IN-PROG"
         yield (
-            f"{number:<5} {sa.local_address:<15} {sa.remote_address:<15}        {'ACTIVE' if sa.established else 'IN-PROG':<6} "
+            f"{number:<5} {sa.local_address:<15} {sa.remote_address:<15}        {status:<6} "
             f"{cipher:<4} {_SA_HASHES.get(sa.integrity or '', ''):<6} {method:<4} {group_number(sa.group):<2} "
             f"{clock_text(left):<8} {capabilities:<4}"
         )

@@ -36,7 +36,8 @@ def _status(session: Session, _match: Match[Exec]) -> Iterator[str]:
     else:
         yield "Clock is unsynchronized, stratum 16, no reference clock"
     actual = nominal * (1 - ppm * 1e-6)
-    yield f"nominal freq is {nominal:.4f} Hz, actual freq is {actual:.4f} Hz, precision is 2**{_PRECISION[router.flavor]}"
+    precision = _PRECISION[router.flavor]
+    yield f"nominal freq is {nominal:.4f} Hz, actual freq is {actual:.4f} Hz, precision is 2**{precision}"
     yield f"ntp uptime is {int(router.uptime_s() * 100)} (1/100 of seconds), resolution is {round(1e6 / nominal)}"
     yield f"reference time is {_hex_time(when)} ({_moment(router, when)})"
     offset_ms = abs(float(report[4])) * 1000 if router.is_xe else -float(report[4]) * 1000
@@ -106,7 +107,7 @@ def _row(row: list[str], detail: list[str] | None, stats: list[str] | None) -> s
 
 
 def _hex_address(text: str) -> str:
-    """chrony gives a reference as eight hexadecimal digits; of a stratum 1 they are letters."""
+    """Chrony gives a reference as eight hexadecimal digits; of a stratum 1 they are letters."""
     if len(text) != 8:
         return text or ".INIT."
     octets = bytes.fromhex(text)

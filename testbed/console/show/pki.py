@@ -67,7 +67,11 @@ def _server(session: Session, match: Match[Exec]) -> Iterator[str]:
             shut = section.says("shutdown")
             yield f"    Status: disabled{'' if shut else ', HTTP Server is disabled'}"
             yield f"    State: {'disabled' if shut else 'check failed'}"
-            yield '    Server\'s configuration is unlocked  (enter "no shut" to lock it)' if shut else "    Server's configuration is locked  (enter \"shut\" to unlock it)"
+            yield (
+                '    Server\'s configuration is unlocked  (enter "no shut" to lock it)'
+                if shut
+                else '    Server\'s configuration is locked  (enter "shut" to unlock it)'
+            )
             yield f"    Issuer name: {section.value('issuer-name', 'dn') or f'CN={name}'}"
             continue
         yield from _server_facts(router, authority.info(), section.value("issuer-name", "dn") or f"CN={name}")
@@ -83,7 +87,7 @@ def _server_facts(router: LiveRouter, info: dict[str, Any], issuer: str) -> Iter
     yield '    Server\'s configuration is locked  (enter "shut" to unlock it)'
     yield f"    Issuer name: {issuer}"
     yield f"    CA cert fingerprint: {grouped(info['authority']['fingerprints']['md5'])} "
-    yield f"    Granting mode is: {'auto' if info['grant'] == 'auto' else 'manual' if info['grant'] == 'none' else info['grant']}"
+    yield f"    Granting mode is: {'manual' if info['grant'] == 'none' else info['grant']}"
     yield f"    Last certificate issued serial number (hex): {info['last_serial']:X}"
     yield f"    CA certificate expiration timer: {when(router, datetime.fromisoformat(info['authority']['not_after']))}"
     crl = _own_crl(router)
@@ -180,7 +184,9 @@ def _certificates(session: Session, match: Match[Exec]) -> Iterator[str]:
         if enrolment.pending and own is None:
             yield from _pending(router, trustpoint)
         if own is not None:
-            yield from _certificate(router, own, [trustpoint.name], authority=False, verbose=verbose, trustpoint=trustpoint)
+            yield from _certificate(
+                router, own, [trustpoint.name], authority=False, verbose=verbose, trustpoint=trustpoint
+            )
             yield ""
         if ca is not None:
             shown.setdefault(ca.fingerprint("sha256"), []).append(trustpoint.name)

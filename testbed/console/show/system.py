@@ -7,8 +7,8 @@ from ipaddress import IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING
 
 from testbed.console.session import Exec
-from testbed.console.syslog import debugs, local_time, zone
 from testbed.console.show.ipsec import entry_list
+from testbed.console.syslog import debugs, local_time, zone
 from testbed.device.ios.lists import entry_text, is_extended, list_names, list_statements
 from testbed.device.ios.pki import serial_number
 from testbed.network.links import route_facts
@@ -35,9 +35,15 @@ def _version(session: Session, _match: Match[Exec]) -> Iterator[str]:
     name = router.configuration.hostname
     if router.is_xe:
         yield "Cisco IOS XE Software, Version 17.09.01"
-        yield f"Cisco IOS Software [Cupertino], Virtual XE Software (X86_64_LINUX_IOSD-UNIVERSALK9-M), Version 17.9.1, emulated by ipsec-testbed with {software}"
+        yield (
+            "Cisco IOS Software [Cupertino], Virtual XE Software (X86_64_LINUX_IOSD-UNIVERSALK9-M), Version 17.9.1, "
+            f"emulated by ipsec-testbed with {software}"
+        )
     else:
-        yield f"Cisco IOS Software, IOSv Software (VIOS-ADVENTERPRISEK9-M), Version 15.9(3)M, emulated by ipsec-testbed with {software}"
+        yield (
+            "Cisco IOS Software, IOSv Software (VIOS-ADVENTERPRISEK9-M), Version 15.9(3)M, "
+            f"emulated by ipsec-testbed with {software}"
+        )
     yield "This is no Cisco device: the text is IOS's, the daemons are Linux's."
     yield ""
     yield "ROM: Bootstrap program is Linux"
@@ -75,7 +81,9 @@ def _clock(session: Session, match: Match[Exec]) -> Iterator[str]:
     router = session.router
     moment, clock = local_time(router), router.clock()
     mark = "" if clock is None or clock.synchronised else "*"
-    when = f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d} {zone(router)[0]} {moment:%a %b} {moment.day} {moment:%Y}"
+    when = (
+        f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d} {zone(router)[0]} {moment:%a %b} {moment.day} {moment:%Y}"
+    )
     yield f"{mark}{when}"
     if match.get("detail") is not None:
         yield "Time source is NTP" if not mark else "No time source"
@@ -158,7 +166,13 @@ def _routes(session: Session, _match: Match[Exec]) -> Iterator[str]:
         name = router.interface_name(linux)
         for address in (IPv4Interface(item) for item in fact.addresses if ":" not in item):
             if linux == "lo" and not address.is_loopback:
-                lines.append((address.network, 0, f"C        {address.network} is directly connected, {_loopback(router, address)}"))
+                lines.append(
+                    (
+                        address.network,
+                        0,
+                        f"C        {address.network} is directly connected, {_loopback(router, address)}",
+                    )
+                )
             elif name != linux and fact.up:
                 lines.append((IPv4Network(address.ip), 1, f"L        {address.ip}/32 is directly connected, {name}"))
     for _, _, line in sorted(lines):
@@ -218,14 +232,20 @@ def _protected(router: LiveRouter) -> Iterator[tuple[str, int, int]]:
             sas[child.name] = sas.get(child.name, 0) + child.packets_out + child.packets_in
     for connection in router.device.connections:
         acl = entry_list(router, connection)
-        for index, child in enumerate(connection.children, start=1):
-            if acl is not None and sas.get(child.name):
-                yield str(acl), index, sas[child.name]
+        for index, config in enumerate(connection.children, start=1):
+            if acl is not None and sas.get(config.name):
+                yield str(acl), index, sas[config.name]
 
 
 def running_lines(configuration: Configuration, router: LiveRouter) -> list[str]:
     version = "17.9" if router.is_xe else "15.9"
-    head = ["!", f"version {version}", "service timestamps debug datetime msec", "service timestamps log datetime msec", "!"]
+    head = [
+        "!",
+        f"version {version}",
+        "service timestamps debug datetime msec",
+        "service timestamps log datetime msec",
+        "!",
+    ]
     body = [line for line in configuration.lines() if not any(line.startswith(name) for name in _DONE)]
     said = {statement.command.name for statement in configuration.children}
     return [*(line for line in head if line.split()[0] not in said or line == "!"), *body]
@@ -276,7 +296,10 @@ def _startup(session: Session, _match: Match[Exec]) -> Iterator[str]:
 
 def _logging(session: Session, _match: Match[Exec]) -> Iterator[str]:
     lines = session.syslog.lines()
-    yield "Syslog logging: enabled (0 messages dropped, 0 messages rate-limited, 0 flushes, 0 overruns, xml disabled, filtering disabled)"
+    yield (
+        "Syslog logging: enabled (0 messages dropped, 0 messages rate-limited, 0 flushes, 0 overruns, xml disabled, "
+        "filtering disabled)"
+    )
     yield ""
     yield f"    Console logging: level debugging, {len(lines)} messages logged, xml disabled,"
     yield "                     filtering disabled"

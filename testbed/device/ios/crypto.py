@@ -6,19 +6,19 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
-from testbed.device.model import ChildConfig, ConnectionConfig, IkeEnd, PreSharedKey
-from testbed.ios.arguments import netmask_prefix
 from testbed.device.ios.lists import list_statements, selectors
 from testbed.device.ios.pki import router_fqdn
 from testbed.device.ios.proposals import esp_proposals, ike_policies, ikev2_proposals
+from testbed.device.model import ChildConfig, ConnectionConfig, IkeEnd, PreSharedKey
+from testbed.ios.arguments import netmask_prefix
 from testbed.topology.secrets import SecretValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from testbed.device.model import InterfaceConfig
-    from testbed.device.services import TrustpointConfig
     from testbed.device.ios.context import Context
+    from testbed.device.model import InterfaceConfig, StartAction
+    from testbed.device.services import TrustpointConfig
     from testbed.ios.configuration import Statement
 
 __all__ = ["compile_crypto", "map_entries"]
@@ -30,7 +30,7 @@ _IKE_LIFETIME_S = 86400
 
 @dataclass(frozen=True)
 class _Entry:
-    """An entry of a map on an interface. Of a dynamic one `template` is where its settings stand, and it has no peer."""
+    """An entry of a map on an interface. A dynamic one has no peer, and its settings stand in its `template`."""
 
     map: str
     sequence: int
@@ -105,7 +105,7 @@ class _Compiler:
             if base is None:
                 continue
             name = self._name(entry, peer)
-            start = "trap" if number == 0 and not entry.dynamic else "none"
+            start: StartAction = "trap" if number == 0 and not entry.dynamic else "none"
             self.connections.append(
                 replace(
                     base,
@@ -155,7 +155,9 @@ class _Compiler:
             context.note(template, f"map {entry.label}: no ISAKMP policy fits a key or a trustpoint that there is")
             return None
         proposals = tuple(policy.proposal for policy in self._policies if policy.method == chosen.method)
-        keepalive = (profile.one("keepalive") if profile else None) or self._configuration.one("crypto isakmp keepalive")
+        keepalive = (profile.one("keepalive") if profile else None) or self._configuration.one(
+            "crypto isakmp keepalive"
+        )
         signature = chosen.method == "rsa-sig"
         return self._connection(
             version=1,
@@ -249,7 +251,9 @@ class _Compiler:
         replay = template.one("set security-association replay")
         for statement in list_statements(self._configuration, acl):
             if statement.get("action") == "deny":
-                context.note(statement, "a deny entry of a crypto access list has no effect: give what is to be protected")
+                context.note(
+                    statement, "a deny entry of a crypto access list has no effect: give what is to be protected"
+                )
                 continue
             try:
                 local, remote, local_ports, remote_ports = selectors(statement)

@@ -6,6 +6,9 @@ import contextlib
 from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import TYPE_CHECKING
 
+from testbed.device.ios.crypto import compile_crypto
+from testbed.device.ios.lists import access_list, list_statements
+from testbed.device.ios.pki import compile_certificate_server, compile_trustpoints
 from testbed.device.model import (
     Device,
     InterfaceConfig,
@@ -17,17 +20,14 @@ from testbed.device.model import (
 from testbed.device.services import ClockConfig, NtpConfig, NtpKeyConfig, NtpServerConfig
 from testbed.ios.addresses import interface_addresses, loopback_addresses
 from testbed.ios.arguments import netmask_prefix
-from testbed.device.ios.crypto import compile_crypto
-from testbed.device.ios.lists import access_list, list_statements
-from testbed.device.ios.pki import compile_certificate_server, compile_trustpoints
 from testbed.ios.passwords import decoded
 from testbed.topology.secrets import SecretValue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from testbed.device.model import FilterEntry
     from testbed.device.ios.context import Context
+    from testbed.device.model import FilterEntry
     from testbed.ios.configuration import Configuration, Statement
 
 __all__ = ["compile_device"]
@@ -139,9 +139,7 @@ def _filters(context: Context, interfaces: Sequence[InterfaceConfig]) -> Iterato
             yield PacketFilter(interface.name, statement.get("direction"), str(statement.get("acl")), entries)
 
 
-def _sections(
-    context: Context, interfaces: Sequence[InterfaceConfig]
-) -> Iterator[tuple[InterfaceConfig, Statement]]:
+def _sections(context: Context, interfaces: Sequence[InterfaceConfig]) -> Iterator[tuple[InterfaceConfig, Statement]]:
     sections = {section.get("interface").linux: section for section in context.configuration.all("interface")}
     for interface in interfaces:
         if interface.name in sections:

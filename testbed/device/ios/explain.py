@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from testbed.ios.addresses import interface_addresses
 from testbed.device.ios import Context, compile_device
+from testbed.ios.addresses import interface_addresses
 from testbed.ios.reader import read_configuration
 
 if TYPE_CHECKING:
@@ -103,4 +103,3 @@ def _filled(template: str, statement: Statement) -> str:
     values = _Values({name: found[-1] for name, found in statement.lists.items()})
     values |= {f"{name}s": " ".join(map(str, found)) for name, found in statement.lists.items()}
     return template.format_map(values)
-

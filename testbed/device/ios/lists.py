@@ -27,7 +27,9 @@ def list_names(configuration: Configuration) -> list[str]:
 
 def list_statements(configuration: Configuration, name: object) -> list[Statement]:
     """The entries of a list, numbered or named, in their order. IOS has one list where both name the same."""
-    found = [item for item in configuration.all("access-list") if str(item.get("acl")) == str(name) and item.get("action")]
+    found = [
+        item for item in configuration.all("access-list") if str(item.get("acl")) == str(name) and item.get("action")
+    ]
     for kind in ("standard", "extended"):
         for section in configuration.all(f"ip access-list {kind}"):
             if str(section.get("acl")) == str(name):
@@ -77,15 +79,17 @@ def _matched(statement: Statement, side: str) -> tuple[IPv4Address, IPv4Address]
 
 
 def _ports(statement: Statement, side: str) -> PortMatch | None:
-    how, port = statement.get(f"{side}_op"), statement.get(f"{side}_port")
-    return {
-        None: lambda: None,
-        "eq": lambda: PortMatch(port, port),
-        "neq": lambda: PortMatch(port, port, negated=True),
-        "gt": lambda: PortMatch(min(port + 1, 65535), 65535),
-        "lt": lambda: PortMatch(0, max(port - 1, 0)),
-        "range": lambda: PortMatch(port, max(port, statement.get(f"{side}_port_to"))),
-    }[how]()
+    how = statement.get(f"{side}_op")
+    if how is None:
+        return None
+    port = int(statement.get(f"{side}_port"))
+    if how == "range":
+        return PortMatch(port, max(port, int(statement.get(f"{side}_port_to"))))
+    if how == "gt":
+        return PortMatch(min(port + 1, 65535), 65535)
+    if how == "lt":
+        return PortMatch(0, max(port - 1, 0))
+    return PortMatch(port, port, negated=how == "neq")
 
 
 def selectors(statement: Statement) -> tuple[IPv4Network, IPv4Network, str, str]:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from ipaddress import IPv4Address, IPv6Address
 
+    from testbed.device.ios.context import Context
     from testbed.device.model import InterfaceConfig
     from testbed.device.services import DistinguishedName, RevocationWay
-    from testbed.device.ios.context import Context
     from testbed.ios.configuration import Statement
 
     Address = IPv4Address | IPv6Address
@@ -65,12 +65,13 @@ def _trustpoint(context: Context, section: Statement, name: str, url: str) -> Tr
     full = url if re.fullmatch(r"https?://[^/]+/.+", url) else url.rstrip("/") + _SCEP_PATH
     ways = section.one("revocation-check")
     wanted = ways.every("way") if ways else ["crl"]
-    checked: tuple[RevocationWay, ...] = tuple(way for way in wanted if way != "none")
+    ways_asked: tuple[RevocationWay, ...] = ("ocsp", "crl")
+    checked = tuple(sorted((way for way in ways_asked if way in wanted), key=wanted.index))
     percent = section.one("auto-enroll")
     password = section.one("password")
     secret = password.get("password") if password else None
     if password is not None and password.get("type") == "7":
-        secret = decoded(secret)
+        secret = decoded(str(secret))
     period = section.value("enrollment retry period", "minutes")
     label, bits = _key(context, section, fqdn)
     fingerprint = re.sub(r"[ :]", "", section.value("fingerprint", "fingerprint", "")).upper()

@@ -76,7 +76,8 @@ def esp_proposals(context: Context, template: Statement, names: Sequence[str]) -
     known = {item.get("set"): item for item in context.configuration.all("crypto ipsec transform-set")}
     pfs = template.one("set pfs")
     group = GROUPS[pfs.get("group", "group1").removeprefix("group")] if pfs is not None else None
-    proposals, transport = [], False
+    proposals: list[str] = []
+    transport = False
     for name in names:
         if name not in known:
             context.note(template, f"there is no transform set {name}")
@@ -89,9 +90,8 @@ def esp_proposals(context: Context, template: Statement, names: Sequence[str]) -
 
 def _esp(statement: Statement) -> list[str]:
     bits = statement.get("bits", "128")
-    words = []
-    for transform in statement.every("transform"):
-        words.append({"esp-aes": f"aes{bits}", "esp-gcm": f"aes{bits}gcm16"}.get(transform) or _TRANSFORMS[transform])
+    ciphers = {"esp-aes": f"aes{bits}", "esp-gcm": f"aes{bits}gcm16"}
+    words = [ciphers.get(transform) or _TRANSFORMS[transform] for transform in statement.every("transform")]
     return sorted(words, key=lambda word: word in _HASHES.values())
 
 

@@ -19,7 +19,7 @@ _REFUSED = {
     "esp-seal": "SEAL has no equivalent in strongSwan",
     "esp-gmac": "authentication without encryption by GMAC is not built",
     "comp-lzs": "LZS compression has no equivalent in Linux",
-    **{f"ah-{hash}-hmac": "AH is not built; use ESP" for hash in ("md5", "sha", "sha256", "sha384", "sha512")},
+    **{f"ah-{name}-hmac": "AH is not built; use ESP" for name in ("md5", "sha", "sha256", "sha384", "sha512")},
 }
 _OTHERS = _TRANSFORM.removesuffix("}...") + " | transform=" + "|".join(_REFUSED) + "}..."
 _ANY_TRANSFORM = _TRANSFORM.removesuffix("...") + "..."
