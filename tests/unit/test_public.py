@@ -68,7 +68,7 @@ def test_the_certificate_authority_needs_nothing_else_of_the_testbed() -> None:
 
 
 def test_the_orchestrator_loads_no_cryptography() -> None:
-    """It has no use for it, and it is large. (docker-py loads it where paramiko is installed, as it is for the tests.)"""
+    """It has no use for it, and it is large. (docker-py loads it where paramiko is installed, as for the tests.)"""
     code = (
         "import sys; sys.modules['paramiko'] = None; import testbed.cli, testbed.lab; "
         "print(any(name.startswith('cryptography') for name in sys.modules))"

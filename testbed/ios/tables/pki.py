@@ -84,7 +84,6 @@ MODES = (
         kept("ocsp <text:line>", "the responder that certificates name is asked", key=("*",)),
         kept("authorization <text:line>", key=("*",)),
         kept("storage <text:line>", key=("*",)),
-        kept("exit-trustpoint"),
     ),
     mode(
         "ca-certificate-map",

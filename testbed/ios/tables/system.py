@@ -137,7 +137,7 @@ _INTERFACE = mode(
     kept("bandwidth <text:line>"),
     kept("vrf forwarding <vrf:name>", "one routing table; VRFs have no effect"),
     compiled("mtu <mtu:576-9216>", "link MTU {mtu}"),
-    kept("encapsulation dot1Q <vlan:1-4094> [native]", "the sub-interface's addresses are given to its interface"),
+    kept("encapsulation dot1q~dot1Q <vlan:1-4094> [native]", "the sub-interface's addresses are given to its interface"),
     compiled("ip address <address:ip> <mask:mask> secondary=secondary", "address {address}, mask {mask}",
              name="ip address secondary", key=("address",)),
     compiled("ip address <address:ip> <mask:mask>", "address {address}, mask {mask}"),
@@ -194,7 +194,7 @@ MODES = (
         compiled("match ip address {<acl:1-199> | <acl:name>}", "what list {acl} permits", key=("acl",)),
         kept("<text:line>", "this part of a route-map is not built", key=("*",), name="other"),
     ),
-    mode("config-vrf", kept("word=rd|description|route-target|address-family|exit-address-family [<text:line>]", key=("*",),
+    mode("config-vrf", kept("word=rd|description|route-target|address-family [<text:line>]", key=("*",),
                             name="other")),
     mode("config-red", kept("word=mode|main-cpu [<text:line>]", key=("*",), name="other")),
     mode("config-archive", kept("word=log|path|write-memory|maximum|time-period|hidekeys [<text:line>]", key=("*",),
@@ -208,6 +208,6 @@ MODES = (
                              "[<text:line>]", key=("*",), name="other")),
     mode("config-router", refused("word=network|router-id|redistribute|passive-interface|neighbor|area|version|"
                                   "auto-summary|default-information|default-metric|distance|log-adjacency-changes|"
-                                  "eigrp|bgp|address-family|exit-address-family|maximum-paths [<text:line>]", _OSPF,
+                                  "eigrp|bgp|address-family|maximum-paths [<text:line>]", _OSPF,
                                   name="other")),
 )  # fmt: skip
