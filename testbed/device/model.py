@@ -164,6 +164,7 @@ class ConnectionConfig:
     children: tuple[ChildConfig, ...]
     trustpoint: str | None = None  # signatures, by the certificate of this one; a pre-shared key without
     revocation_optional: bool = False
+    mobike: bool = True  # IKEv2's own (RFC 4555), which moves to port 4500 at once
     origin: str = ""  # what it was made of where that is no topology: `crypto map SACCO 10`
 
 

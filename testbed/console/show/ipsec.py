@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from testbed.console.drops import inbound_drops
 from testbed.console.numbers import conn_ids, flow_ids
 from testbed.console.session import Exec
 from testbed.console.show.isakmp import clock_text, group_number
@@ -12,8 +13,9 @@ from testbed.device.ios.crypto import map_entries
 from testbed.device.ios.lists import entry_text, is_extended, list_statements
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from testbed.console.drops import Drops
     from testbed.console.router import LiveRouter
     from testbed.console.session import Session
     from testbed.daemons.sa import ChildSa, IkeSa
@@ -32,6 +34,7 @@ _HASHES = {
     "HMAC_SHA2_512_256": "esp-sha512-hmac",
 }
 _NUMBERS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51}
+_REPLAY_WINDOW = 32  # strongSwan's own, charon.replay_window of strongswan.conf(5)
 _ESP_OVERHEAD = 62  # what IOS takes off the path MTU for ESP in tunnel mode with AES, at most
 
 
@@ -214,6 +217,7 @@ def _ipsec_sa(session: Session, match: Match[Exec]) -> Iterator[str]:
     """Every flow of every map that is on an interface, whether it has SAs or not."""
     router = session.router
     sas = router.sas()
+    drops = inbound_drops(router)
     last: str | None = None
     detail = match.get("detail") is not None
     for connection in router.device.connections:
@@ -230,7 +234,7 @@ def _ipsec_sa(session: Session, match: Match[Exec]) -> Iterator[str]:
             yield ""
         for child in connection.children:
             found = _installed(sas, connection.name, child.name)
-            yield from _flow(router, connection, child, found, detail=detail)
+            yield from _flow(router, connection, child, found, drops=drops, detail=detail)
     if last is None:
         yield "No SAs found"
 
@@ -251,10 +255,13 @@ def _flow(
     child: ChildConfig,
     found: list[tuple[IkeSa, ChildSa]],
     *,
+    drops: Mapping[str, Drops],
     detail: bool,
 ) -> Iterator[str]:
     out = sum(sa.packets_out for _, sa in found)
     into = sum(sa.packets_in for _, sa in found)
+    lost = [drops[sa.spi_in] for _, sa in found if sa.spi_in is not None and sa.spi_in in drops]
+    replayed, forged = sum(item.replayed for item in lost), sum(item.forged for item in lost)
     peer = found[-1][0] if found else None
     port = peer.remote_port if peer else 500
     remote = peer.remote_address if peer else str(connection.remote.address)
@@ -271,15 +278,15 @@ def _flow(
     if detail:
         yield "    #pkts no sa (send) 0, #pkts invalid sa (rcv) 0"
         yield "    #pkts encaps failed (send) 0, #pkts decaps failed (rcv) 0"
-        yield "    #pkts invalid prot (recv) 0, #pkts verify failed: 0"
+        yield f"    #pkts invalid prot (recv) 0, #pkts verify failed: {forged}"
         yield "    #pkts invalid identity (recv) 0, #pkts invalid len (rcv) 0"
         yield "    #pkts replay rollover (send): 0, #pkts replay rollover (rcv) 0"
-        yield "    ##pkts replay failed (rcv): 0"
+        yield f"    ##pkts replay failed (rcv): {replayed}"
         yield "    #pkts tagged (send): 0, #pkts untagged (rcv): 0"
         yield "    #pkts not tagged (send): 0, #pkts not untagged (rcv): 0"
         yield "    #pkts internal err (send): 0, #pkts internal err (recv) 0"
     else:
-        yield "    #send errors 0, #recv errors 0"
+        yield f"    #send errors 0, #recv errors {replayed + forged}"
     yield ""
     interface = next((item for item in router.device.interfaces if item.name == connection.interface), None)
     mtu = interface.mtu if interface else 1500
@@ -295,7 +302,7 @@ def _flow(
         yield ""
         yield f"     {direction} esp sas:"
         for _, sa in found:
-            yield from _one_sa(connection, child, sa, direction)
+            yield from _one_sa(connection, child, sa, direction, detail=detail)
         yield ""
         yield f"     {direction} ah sas:"
         yield ""
@@ -315,7 +322,9 @@ def _spi(spi: str | None) -> str:
     return f"0x{int(spi, 16):X}({int(spi, 16)})" if spi else "0x0(0)"
 
 
-def _one_sa(connection: ConnectionConfig, child: ChildConfig, sa: ChildSa, direction: str) -> Iterator[str]:
+def _one_sa(
+    connection: ConnectionConfig, child: ChildConfig, sa: ChildSa, direction: str, *, detail: bool
+) -> Iterator[str]:
     inbound = direction == "inbound"
     number = flow_ids(sa)[0 if inbound else 1]
     yield f"      spi: {_spi(sa.spi_in if inbound else sa.spi_out)}"
@@ -332,7 +341,9 @@ def _one_sa(connection: ConnectionConfig, child: ChildConfig, sa: ChildSa, direc
         volume = str(max(0, child.lifetime_bytes - octets) // 1024)
     yield f"        sa timing: remaining key lifetime (k/sec): ({volume}/{sa.expires_in_s or 0})"
     yield f"        IV size: {8 if 'GCM' in (sa.encryption or '') or '3DES' in (sa.encryption or '') else 16} bytes"
-    yield f"        replay detection support: {'N' if child.replay_window == 0 else 'Y'}"
+    window = _REPLAY_WINDOW if child.replay_window is None else child.replay_window
+    size = f"  replay window size: {window}" if detail else ""
+    yield f"        replay detection support: {'Y' if window else 'N'}{size}"
     yield "        Status: ACTIVE(ACTIVE)"
 
 
@@ -361,10 +372,15 @@ def _session(session: Session, match: Match[Exec]) -> Iterator[str]:
         yield "S - SIP VPN"
         yield ""
     for connection in router.device.connections:
-        yield from _one_session(router, connection, [sa for sa in sas if sa.name == connection.name], detail=detail)
+        own = [sa for sa in sas if sa.name == connection.name]
+        yield from _one_session(router, connection, own, inbound_drops(router) if detail else None)
 
 
-def _one_session(router: LiveRouter, connection: ConnectionConfig, sas: list[IkeSa], *, detail: bool) -> Iterator[str]:
+def _one_session(
+    router: LiveRouter, connection: ConnectionConfig, sas: list[IkeSa], drops: Mapping[str, Drops] | None
+) -> Iterator[str]:
+    """With `drops`, in detail."""
+    detail = drops is not None
     installed = [child for sa in sas for child in sa.children if child.state == "INSTALLED"]
     living = [sa for sa in sas if sa.established]
     yield f"Interface: {router.interface_name(connection.interface)}"
@@ -389,17 +405,19 @@ def _one_session(router: LiveRouter, connection: ConnectionConfig, sas: list[Ike
             left = None if connection.lifetime_s is None else connection.lifetime_s - (sa.established_s or 0)
             yield f"          Capabilities:{capabilities} connid:{number} lifetime:{clock_text(left)}"
     for child in connection.children:
-        yield from _session_flow(child, [item for item in installed if item.name == child.name], detail=detail)
+        yield from _session_flow(child, [item for item in installed if item.name == child.name], drops)
     yield ""
 
 
-def _session_flow(child: ChildConfig, found: list[ChildSa], *, detail: bool) -> Iterator[str]:
+def _session_flow(child: ChildConfig, found: list[ChildSa], drops: Mapping[str, Drops] | None) -> Iterator[str]:
     local, remote = child.local_selectors[0], child.remote_selectors[0]
     protocol = child.local_ports.strip("[]").partition("/")[0] or "ip"
     yield f"  IPSEC FLOW: permit {protocol} {_flow_side(str(local))} {_flow_side(str(remote))} "
     yield f"        Active SAs: {len(found) * 2}, origin: crypto map"
-    if not detail:
+    if drops is None:
         return
+    lost = [drops[sa.spi_in] for sa in found if sa.spi_in is not None and sa.spi_in in drops]
+    dropped = sum(item.replayed + item.forged for item in lost)
     for label, verb, attribute, octets in (
         ("Inbound: ", "dec'ed", "packets_in", "bytes_in"),
         ("Outbound:", "enc'ed", "packets_out", "bytes_out"),
@@ -408,7 +426,8 @@ def _session_flow(child: ChildConfig, found: list[ChildSa], *, detail: bool) -> 
         used = sum(getattr(sa, octets) for sa in found)
         volume = "KB Vol Rekey Disabled" if child.lifetime_bytes is None else (child.lifetime_bytes - used) // 1024
         seconds = found[-1].expires_in_s if found else 0
-        yield f"        {label} #pkts {verb} {packets} drop 0 life (KB/Sec) {volume if found else 0}/{seconds}"
+        count = dropped if verb == "dec'ed" else 0
+        yield f"        {label} #pkts {verb} {packets} drop {count} life (KB/Sec) {volume if found else 0}/{seconds}"
 
 
 def _flow_side(prefix: str) -> str:

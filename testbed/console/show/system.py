@@ -329,8 +329,10 @@ def _history(session: Session, _match: Match[Exec]) -> Iterator[str]:
 
 
 def _users(session: Session, _match: Match[Exec]) -> Iterator[str]:
+    number = 0 if session.line == "console" else 2 + int(session.line.removeprefix("vty"))
+    name = "con 0" if session.line == "console" else f"vty {session.line.removeprefix('vty')}"
     yield "    Line       User       Host(s)              Idle       Location"
-    yield f"*   {session.line:<10} {session.user:<10} idle                 00:00:00"
+    yield f"*{number:>3} {name:<10} {session.user:<10} idle                 00:00:00"
 
 
 def _nat(session: Session, _match: Match[Exec]) -> Iterator[str]:

@@ -201,6 +201,7 @@ class _Compiler:
             children=(),
             trustpoint=trustpoint.name if trustpoint else None,
             revocation_optional=trustpoint.revocation_optional if trustpoint else False,
+            mobike=version == 1,  # IOS has none for crypto maps
         )
 
     def _profile(self, template: Statement) -> Statement | None:
