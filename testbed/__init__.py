@@ -9,7 +9,7 @@ In ten lines:
             print("ok " if verdict.held else "NO ", verdict.claim, "-", verdict.seen)
         kisii = lab.node("kisii")
         print(kisii.charon.sas()[0].children)
-        print(kisii.ping("pc-kisumu", source="lan"))
+        print(kisii.ping("pc-kisumu", source="GigabitEthernet0/1"))
         print(kisii.execute(["ip", "route", "show", "table", "220"]).text)
 """
 

@@ -59,6 +59,7 @@ class Session:
         self.editor: Editor | None = None
         self._dirty = False
         self._mark: tuple[int, int] | None = None  # of the running configuration that the editor began with
+        self._pending: list[tuple[list[str], str]] = []  # typed since, each with the modes that it was typed in
         self._changed = False
         self._sink: list[str] | None = None
         self._follower = Follower(router, terminal.interject)
@@ -240,11 +241,35 @@ class Session:
         if self.editor is None or not self._dirty:
             return
         self._dirty = False
+        if self._mark != self.router.store.mark():
+            self._say_again()
+        self._pending.clear()
         try:
             self.router.configure(self.editor.configuration)
         except TestbedError as failure:
             self.out(_words(failure))
         self._mark = self.router.store.mark()
+
+    def _say_again(self) -> None:
+        """Another session has changed the configuration meanwhile: what was typed here is said to that one."""
+        if self.editor is None:
+            return
+        where = self._modes()
+        fresh = Editor(self.router.editable())
+        for modes, line in self._pending:
+            del fresh.stack[1:]
+            for opener in modes:
+                fresh.feed(opener)
+            fresh.feed(line)
+        del fresh.stack[1:]
+        for opener in where:
+            fresh.feed(opener)
+        self.editor.configuration, self.editor.stack = fresh.configuration, fresh.stack
+
+    def _modes(self) -> list[str]:
+        """The statements that lead to the mode that there is."""
+        stack = self.editor.stack[1:] if self.editor is not None else []
+        return [section.text for _, section in stack if isinstance(section, Statement)]
 
     def _configure(self, line: str) -> None:
         editor = self.editor
@@ -261,6 +286,7 @@ class Session:
         self._follow_others()
         if self._enables_server(line):
             return
+        modes = self._modes()
         finding = editor.feed(line)
         if finding.fate == "left":
             if finding.told == "end":
@@ -269,6 +295,7 @@ class Session:
         self._tell(finding)
         if finding.fate in ("compiled", "kept") and (finding.statement is not None or finding.told == "taken back"):
             self._changed = self._dirty = True
+            self._pending.append((modes, line))
 
     def _action(self, line: str) -> bool:
         """Commands that are typed in configuration mode and are none: they make keys and fetch certificates."""
@@ -295,6 +322,7 @@ class Session:
         if isinstance(section, Statement) and section.says("shutdown"):
             self.apply()
             if enable_server(self, section.get("server"), section):
+                self._pending.append((self._modes(), line))
                 editor.feed(line)
                 self._changed = self._dirty = True
                 self.apply()

@@ -323,5 +323,5 @@ def _edges(piece: str) -> list[_Edge]:
     found: list[_Edge] = []
     for choice in choices.split("|"):
         text, _, shown = choice.partition("~")
-        found.append(_Keyword(text, (shown or text).replace("+", " "), capture or None))
+        found.append(_Keyword(text.lower(), (shown or text).replace("+", " "), capture or None))
     return found

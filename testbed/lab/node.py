@@ -168,6 +168,7 @@ class Node:
 
     def capture(self, interface: str, handle: Callable[[Frame], None] | None = None) -> Capture:
         """Frames of one of its interfaces, as a context manager; see `Link.capture`."""
+        interface = split_end(f"{self.name}:{interface}")[1]
         if interface not in self.interfaces:
             known = ", ".join(self.interfaces)
             raise SettingError(f"{self.name} has no interface '{interface}'", expected=f"one of {known}")

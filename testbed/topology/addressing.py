@@ -20,6 +20,8 @@ from ipaddress import (
 )
 from typing import TYPE_CHECKING
 
+from testbed.ios.names import is_ios_name, parse_interface
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -54,8 +56,10 @@ class Addressing:
 
 
 def split_end(end: str) -> tuple[str, str]:
-    """`node:interface` as a pair; the interface is empty if none is named."""
+    """`node:interface` as a pair; the interface is empty if none is named, and may be an IOS one."""
     node, _, interface = end.partition(":")
+    if interface and is_ios_name(interface):
+        interface = parse_interface(interface).linux
     return node, interface
 
 

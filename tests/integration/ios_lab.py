@@ -31,9 +31,9 @@ def shown(lab: Lab, node: str, command: str) -> str:
 
 
 @contextmanager
-def typing(lab: Lab, node: str) -> Iterator[Typist]:
-    """A session with all privileges."""
-    typist = Typist(router(lab, node), level=15)
+def typing(lab: Lab, node: str, *, level: int = 15) -> Iterator[Typist]:
+    """A session, with all privileges unless told."""
+    typist = Typist(router(lab, node), level=level)
     try:
         yield typist
     finally:

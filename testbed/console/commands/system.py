@@ -102,7 +102,7 @@ def _reload(session: Session, _match: Match[Exec]) -> None:
 
 
 def _clock_set(session: Session, match: Match[Exec]) -> None:
-    month = next((index for index, name in enumerate(_MONTHS, 1) if match.get("month") == name), 1)
+    month = next((index for index, name in enumerate(_MONTHS, 1) if match.get("month") == name.lower()), 1)
     hours, minutes, *seconds = map(int, match.get("time").split(":"))
     try:
         local = datetime(

@@ -137,7 +137,7 @@ _INTERFACE = mode(
     kept("bandwidth <text:line>"),
     kept("vrf forwarding <vrf:name>", "one routing table; VRFs have no effect"),
     compiled("mtu <mtu:576-9216>", "link MTU {mtu}"),
-    kept("encapsulation dot1q~dot1Q <vlan:1-4094> [native]", "the sub-interface's addresses are given to its interface"),
+    kept("encapsulation dot1Q <vlan:1-4094> [native]", "the sub-interface's addresses are given to its interface"),
     compiled("ip address <address:ip> <mask:mask> secondary=secondary", "address {address}, mask {mask}",
              name="ip address secondary", key=("address",)),
     compiled("ip address <address:ip> <mask:mask>", "address {address}, mask {mask}"),
