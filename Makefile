@@ -1,20 +1,27 @@
 # Two commands: `make lab-up` brings up a lab and proves it, `make test` runs everything. Both set up what they need.
 LAB ?= moigetech-pki
+NODE ?= kisii
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-ROOMS = testbed.lab testbed.testing testbed.pytest_plugin testbed.daemons testbed.network testbed.verify testbed.topology \
+ROOMS = testbed.lab testbed.console testbed.guide testbed.ios testbed.testing testbed.pytest_plugin testbed.daemons testbed.network testbed.verify testbed.topology \
 	testbed.device testbed.render testbed.plan testbed.runtime testbed.graph testbed.events testbed.deadline testbed.errors
 
 .DEFAULT_GOAL := help
-.PHONY: help lab-up lab-down test test-unit test-vm fuzz bench lint format docs clean
+.PHONY: help lab-up lab-down console guide test test-unit test-vm fuzz bench lint format docs clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
 lab-up: prerequisites $(READY) ## Bring up a lab and check it: LAB=moigetech-pki, ARGS="--set ike=2"
 	@$(BIN)/testbed up $(LAB) $(ARGS)
+
+console: $(READY) ## A router's console: LAB=moigetech-pki NODE=kisii
+	@$(BIN)/testbed console $(LAB) $(NODE)
+
+guide: prerequisites $(READY) ## Play a lab's guide on routers that are bare: LAB=moigetech-pki, ARGS="--report guide.html"
+	@$(BIN)/testbed guide $(LAB) $(ARGS)
 
 lab-down: $(READY) ## Remove a lab: LAB=moigetech-pki
 	@$(BIN)/testbed down $(LAB)
@@ -29,8 +36,9 @@ test-unit: $(READY) ## Only the tests that need neither root nor an engine
 test-vm: prerequisites $(READY) ## The kernel's own ESP, in a small virtual machine; not part of `make test`
 	@$(BIN)/python -m pytest tests/vm -m vm $(ARGS)
 
-fuzz: $(READY) ## 50,000 mutated messages against the certificate authority: ARGS="--count 1000000 --seed 7"
+fuzz: $(READY) ## 50,000 messages against the certificate authority, 100,000 IOS configurations: ARGS="--seed 7"
 	@$(BIN)/python -m tests.pki.fuzz $(ARGS)
+	@$(BIN)/python -m tests.unit.ios.fuzz $(ARGS)
 
 bench: prerequisites $(READY) ## Measure, beside a floor in the same run
 	@$(BIN)/python -m tests.bench $(ARGS)

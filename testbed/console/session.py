@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -119,6 +120,12 @@ class Session:
             return True
         except TestbedError as failure:
             self.out(_words(failure))
+            return True
+        except (Closed, KeyboardInterrupt):
+            raise
+        except Exception as failure:  # noqa: BLE001 - a defect must not end a session with what was typed in it
+            self.out(f"% Internal error: {type(failure).__name__}: {failure}\n")
+            traceback.print_exc()
             return True
 
     # -- out and in

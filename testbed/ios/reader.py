@@ -21,7 +21,7 @@ __all__ = ["Editor", "Finding", "Reading", "complaint", "marker", "read_configur
 MAX_LINE = 4096
 _OLD = re.compile(r"^(\s*(?:(?:no|default)\s+)?cry\w*\s+)ca(?=\s)", re.IGNORECASE)
 _LEAVE = re.compile(r"exit(-[a-z-]+)?|quit", re.IGNORECASE)
-_BANNER = re.compile(r"\s*banner\s+\w+\s+(\^C|\S)", re.IGNORECASE)
+_BANNER = re.compile(r"\s*ba(?:n(?:n(?:e(?:r)?)?)?)?\s+(\w+)\s+(\^C|\S)(.*)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Editor:
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
         self.stack: list[tuple[str, Section]] = [("config", configuration)]
-        self._until: str | None = None  # the end of a banner
+        self._until: tuple[str, Statement] | None = None  # the end of a banner, and the banner
 
     @property
     def mode(self) -> str:
@@ -80,9 +80,12 @@ class Editor:
         """Take one line. Never raises for what it holds."""
         text = line.rstrip("\r\n")
         if self._until is not None:
-            if self._until in text:
-                self._until = None
-            return Finding(number, text, "comment", "part of a banner")
+            end, statement = self._until
+            if end in text:
+                self._until, statement.body[-1] = None, text
+            else:
+                statement.body.insert(-1, text)
+            return Finding(number, text, "kept", "part of a banner", statement=statement)
         if self.mode == "config-pubkey":
             return self._certificate_line(text, number)
         stripped = text.strip()
@@ -93,12 +96,20 @@ class Editor:
         return self._banner(text, number) or self._word(text, number)
 
     def _banner(self, text: str, number: int) -> Finding | None:
+        """The first line of a banner: what it says goes on until the character that it begins with."""
         match = _BANNER.match(text)
         if not match:
             return None
-        if match[1] not in text[match.end() :]:
-            self._until = match[1]
-        return Finding(number, text, "kept", "shown by nobody")
+        found = self._find(f"banner {match[1].lower()} {match[2]}{match[3].rstrip()}")
+        if isinstance(found, Failure):
+            return None
+        depth, command = found
+        del self.stack[depth + 1 :]
+        statement = self.stack[depth][1].insert(command, number)
+        if match[2] not in match[3]:
+            self._until = match[2], statement
+            statement.body.append(match[2])  # also of one whose end never comes
+        return Finding(number, text, command.command.fate, command.command.told, statement=statement)
 
     def _word(self, text: str, number: int) -> Finding:
         words = split_words(text)

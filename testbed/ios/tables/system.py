@@ -109,7 +109,7 @@ _GLOBAL = mode(
     kept("radius <text:line>", key=("*",)),
     kept("tacacs-server <text:line>", key=("*",)),
     kept("control-plane", enters="config-cp"),
-    kept("banner <text:line>", "shown by nobody", key=("*",)),
+    kept("banner <kind:word> <text:line>", "shown by nobody", key=("kind",)),
     kept("alias <text:line>", key=("*",)),
     kept("line <text:line>", "the console lets in whoever the users name", key=("*",), enters="config-line"),
     kept("scheduler <text:line>", key=("*",)),
@@ -192,7 +192,7 @@ MODES = (
     mode(
         "config-route-map",
         compiled("match ip address {<acl:1-199> | <acl:name>}", "what list {acl} permits", key=("acl",)),
-        kept("<text:line>", "this part of a route-map is not built", key=("*",), name="other"),
+        kept("word=set|match|description|continue [<text:line>]", "this part of a route-map is not built", key=("*",), name="other"),
     ),
     mode("config-vrf", kept("word=rd|description|route-target|address-family [<text:line>]", key=("*",),
                             name="other")),

@@ -132,6 +132,9 @@ def test_a_certificate_of_many_lines() -> None:
 
 
 def test_a_banner_may_say_anything() -> None:
+    assert text("ban motd ^C\n  interface nothing\n!\nbye ^C\n").startswith(
+        "banner motd ^C\n  interface nothing\n!\nbye ^C\n"
+    )
     assert "hostname AFTER" in text("banner motd ^C\ninterface nothing\n!\n^C\nhostname AFTER\n")
     assert "hostname AFTER" in text("banner login #hello#\nhostname AFTER\n")
 
