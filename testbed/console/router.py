@@ -11,7 +11,7 @@ from testbed.daemons.ca import CertificateAuthority
 from testbed.daemons.charon import Charon, vici_socket
 from testbed.daemons.enrolment import Enrolment, node_time
 from testbed.device import router_context
-from testbed.errors import DaemonError, LabNotRunningError, SettingError
+from testbed.errors import DaemonError, LabNotRunningError, SettingError, TestbedError
 from testbed.network.links import interface_facts
 from testbed.runtime.files import read_log
 from testbed.runtime.vclock import CLOCK_FILE, read_clock
@@ -76,10 +76,10 @@ class LiveRouter:
         self.lab.refresh()
 
     def configure(self, configuration: Configuration) -> dict[str, set[str]]:
-        """Apply a configuration at once. It is kept even if a daemon does not take it."""
+        """Apply a configuration at once. It is kept even if a daemon, or the data plane, does not take all of it."""
         try:
             return self.lab.configure(self.name, configuration)
-        except DaemonError:
+        except TestbedError:
             self.store.save_running(configuration)
             raise
 

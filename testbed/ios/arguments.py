@@ -114,6 +114,11 @@ _KINDS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
     "httpurl": ("WORD", "URL of HTTP", _pattern(_URL, "URL of HTTP that can be reached")),
     "dn": ("LINE", "Distinguished name: CN=name, O=organization", _distinguished_name),
     "fingerprint": ("LINE", "Fingerprint, hexadecimal", _pattern(_FINGERPRINT, "fingerprint")),
+    "hexkey": (
+        "Hex-string",
+        "Key in hexadecimal",
+        _pattern(re.compile(r"([0-9A-Fa-f]{2}){1,64}"), "key in hexadecimal"),
+    ),
     "hex": ("Hex-data", "Hexadecimal digits", _pattern(_HEX, "hexadecimal number")),
     "ip": ("A.B.C.D", "IP address", _address),
     "mask": ("A.B.C.D", "IP subnet mask", _mask),

@@ -17,7 +17,7 @@ from testbed.lab.dataplane import choose_dataplane
 from testbed.lab.node import Link, Node
 from testbed.lab.parallel import on_each
 from testbed.lab.provision import Provision, first_failure
-from testbed.lab.reconfigure import reconfigure
+from testbed.lab.reconfigure import carried_devices, reconfigure
 from testbed.lab.routers import RouterStore, as_they_run, bare
 from testbed.lab.ssh import start_ssh, stop_ssh
 from testbed.lab.state import LabRecord, StateFolder, state_root, valid_name
@@ -153,7 +153,7 @@ class Lab:
         if marks == self._marks:
             return
         loaded = as_they_run(self.loaded, self._folder)
-        devices = build_devices(loaded, self.devices)
+        devices, _ = carried_devices(loaded, self.devices, self.plan.dataplane)
         plan = build_plan(loaded, devices, self.plan.dataplane)
         self.adopt(loaded, devices, _renamed(plan, self.name))
         self._marks = marks
@@ -167,6 +167,8 @@ class Lab:
         """What is, or would be, created. Which data plane is used is found out at the first call."""
         if self._plan is None:
             dataplane = choose_dataplane(self._wanted)
+            if any(self.router(name).origin() is not None for name in self.loaded.configurations):
+                self.devices, _ = carried_devices(self.loaded, self.devices, dataplane)
             plan = build_plan(self.loaded, self.devices, dataplane)
             self._plan = plan if plan.lab == self.name else _renamed(plan, self.name)
         return self._plan

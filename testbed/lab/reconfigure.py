@@ -9,9 +9,9 @@ from testbed.daemons.charon import Charon, vici_socket
 from testbed.daemons.process import daemon_signal, is_running, start_daemons
 from testbed.deadline import Deadline
 from testbed.device import build_devices
-from testbed.errors import DaemonError, NegotiationError
+from testbed.errors import DaemonError, NegotiationError, PrerequisiteError
 from testbed.network.links import reconcile
-from testbed.plan import build_plan
+from testbed.plan import build_plan, without_what_cannot_be_carried
 from testbed.render import CA_SETTINGS, CONNECTIONS
 from testbed.runtime.files import read_log, update_files
 
@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from testbed.device import Device
     from testbed.ios.configuration import Configuration
     from testbed.lab.lab import Lab
-    from testbed.plan import DaemonPlan, NodePlan, Plan
+    from testbed.plan import DaemonPlan, DataPlane, NodePlan, Plan
     from testbed.runtime import NodeState, Runtime
+    from testbed.topology import LoadedTopology
 
-__all__ = ["reconfigure"]
+__all__ = ["carried_devices", "reconfigure"]
 
 _TABLES = ("inet testbed_guard", "inet testbed_filter", "ip testbed_nat", "inet testbed_private")
 _MSS_TABLES = 32
@@ -35,10 +36,10 @@ def reconfigure(lab: Lab, changed: Mapping[str, Configuration], states: Mapping[
     """Give routers other configurations. Returns what was changed on which node: paths of files, and `network`.
 
     A router's addresses mean something to the others' connections, so all routers are looked at; those that are the
-    same are not touched.
+    same are not touched. Raises PrerequisiteError, when all else is done, for what the data plane cannot carry.
     """
     loaded = lab.loaded.reconfigured(changed)
-    devices = build_devices(loaded, lab.devices)
+    devices, refused = carried_devices(loaded, lab.devices, lab.plan.dataplane)
     plan = build_plan(loaded, devices, lab.plan.dataplane)
     plan = replace(plan, lab=lab.name)
     done: dict[str, set[str]] = {}
@@ -47,7 +48,20 @@ def reconfigure(lab: Lab, changed: Mapping[str, Configuration], states: Mapping[
             change = _Change(lab.runtime, states[name], (lab.devices[name], devices[name]), (lab.plan, plan))
             done[name] = change.apply()
     lab.adopt(loaded, devices, plan)
+    told = [text for name in changed for text in refused.get(name, ())]
+    if told:
+        raise PrerequisiteError("; ".join(told), node=next(iter(changed)))
     return done
+
+
+def carried_devices(
+    loaded: LoadedTopology, known: Mapping[str, Device] | None, dataplane: DataPlane
+) -> tuple[dict[str, Device], dict[str, list[str]]]:
+    """The devices, of routers without what the data plane cannot carry; and what that is, in words."""
+    devices, refused = build_devices(loaded, known), {}
+    for name in loaded.configurations:
+        devices[name], refused[name] = without_what_cannot_be_carried(devices[name], dataplane)
+    return devices, refused
 
 
 class _Change:

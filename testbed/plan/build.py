@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from testbed.errors import PrerequisiteError
@@ -13,11 +14,11 @@ from testbed.topology import split_end
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from testbed.device import Device
+    from testbed.device import ConnectionConfig, Device
     from testbed.plan.model import DataPlane
     from testbed.topology import LoadedTopology
 
-__all__ = ["HOOKS", "build_plan"]
+__all__ = ["HOOKS", "build_plan", "without_what_cannot_be_carried"]
 
 HOOKS = "/etc/testbed/hooks"
 DAEMONS = "/etc/testbed/daemons"  # read by images/bin/start
@@ -51,19 +52,41 @@ def build_plan(loaded: LoadedTopology, devices: Mapping[str, Device], dataplane:
 
 def _refuse_what_the_dataplane_cannot(devices: Mapping[str, Device], dataplane: DataPlane) -> None:
     """Raise PrerequisiteError for what kernel-libipsec would accept and then not carry."""
-    if dataplane == "kernel":
-        return
     for device in devices.values():
         for connection in device.connections:
-            for child in connection.children:
-                for selector in (*child.local_selectors, *child.remote_selectors):
-                    if selector.prefixlen == 0:
-                        raise PrerequisiteError(
-                            f"connection '{connection.name}' cannot protect {selector} on the user-space data plane",
-                            node=device.name,
-                            expected="selectors longer than /0: its one TUN device would take the IKE traffic as well",
-                            hint="use a kernel with ESP, or narrower selectors",
-                        )
+            why = cannot_carry(connection, dataplane)
+            if why is not None:
+                raise PrerequisiteError(
+                    f"connection '{connection.name}' {why[0]} on the user-space data plane",
+                    node=device.name,
+                    expected=why[1],
+                    hint="use a kernel with ESP, or another configuration",
+                )
+
+
+def cannot_carry(connection: ConnectionConfig, dataplane: DataPlane) -> tuple[str, str] | None:
+    """What of a connection a data plane cannot do, and what it could do instead; None if it does all of it."""
+    if dataplane == "kernel":
+        return None
+    for child in connection.children:
+        if child.transport:
+            return "cannot use transport mode", "tunnel mode: kernel-libipsec knows no other"
+        for selector in (*child.local_selectors, *child.remote_selectors):
+            if selector.prefixlen == 0:
+                told = "selectors longer than /0: its one TUN device would take the IKE traffic as well"
+                return f"cannot protect {selector}", told
+    return None
+
+
+def without_what_cannot_be_carried(device: Device, dataplane: DataPlane) -> tuple[Device, list[str]]:
+    """The device without the connections that the data plane cannot carry, and why each is left out."""
+    told = [
+        f"{connection.origin or connection.name} {why[0]} on the user-space data plane: expected {why[1]}"
+        for connection in device.connections
+        if (why := cannot_carry(connection, dataplane)) is not None
+    ]
+    kept = tuple(item for item in device.connections if cannot_carry(item, dataplane) is None)
+    return (replace(device, connections=kept) if told else device), told
 
 
 def _node(device: Device, dataplane: DataPlane, hosts: Mapping[str, str], startup: str | None) -> NodePlan:

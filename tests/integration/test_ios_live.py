@@ -176,6 +176,21 @@ def test_nat_with_the_exemption_of_ipsec(lab: Lab) -> None:
 
 
 @LAB
+def test_what_the_data_plane_cannot_do_is_said_and_the_rest_goes_on(lab: Lab) -> None:
+    if lab.plan.dataplane == "kernel":
+        pytest.skip("the kernel can")
+    told = configure(lab, "kisii", "crypto ipsec transform-set SACCO esp-aes 256 esp-sha256-hmac", "mode transport")
+    assert "% crypto map SACCO-MAP 10 cannot use transport mode on the user-space data plane" in told
+    assert "mode transport" in shown(lab, "kisii", "show running-config")
+    assert lab.node("kisii").charon.connections() == {}
+    told = configure(lab, "kisii", "access-list 110 permit ip any any")
+    assert "cannot" in told
+    configure(lab, "kisii", "no access-list 110 permit ip any any")
+    configure(lab, "kisii", "crypto ipsec transform-set SACCO esp-aes 256 esp-sha256-hmac", "mode tunnel")
+    Deadline(30.0).until(lambda: rate(shown(lab, "kisii", PING)) >= 80, "the tunnel")
+
+
+@LAB
 def test_two_sessions_see_what_the_other_one_types(lab: Lab) -> None:
     with typing(lab, "kisii") as one, typing(lab, "kisii") as other:
         for session, number in ((one, 1), (other, 2)):

@@ -17,7 +17,7 @@ from testbed.plan import build_plan
 from testbed.topology import load_topology
 from testbed.verify.wire import inspect_frames
 from tests.integration.test_safari_sacco import clear_text
-from tests.unit.topologies import SAFARI
+from tests.unit.topologies import NATIVE, SAFARI
 from tests.vm.image import build_image, find_qemu
 from tests.vm.lab import VmLab
 from tests.vm.machine import VirtualMachine
@@ -54,7 +54,7 @@ def machine() -> Iterator[VirtualMachine]:
 def lab(request: pytest.FixtureRequest) -> Iterator[VmLab]:
     """The lab without its tunnel, in a machine of its own."""
     settings, variants = VARIANTS[request.param]
-    loaded = load_topology(SAFARI, settings=settings, variants=variants)
+    loaded = load_topology(NATIVE, settings=settings, variants=variants)
     plan = build_plan(loaded, build_devices(loaded), "kernel")
     with VirtualMachine(build_image(), find_qemu()) as machine:
         made = VmLab(machine, plan, NODES)
@@ -75,7 +75,7 @@ def wait_for_errors(lab: VmLab, node: str, expected: dict[str, int]) -> None:
 
 
 def test_the_kernel_says_that_it_has_esp(machine: VirtualMachine) -> None:
-    loaded = load_topology(SAFARI)
+    loaded = load_topology(NATIVE)
     lab = VmLab(machine, build_plan(loaded, build_devices(loaded), "kernel"), ["pc-kisii"])
     machine.unpack(lab._archive())
     script = (
@@ -163,3 +163,20 @@ def with_charon_dead(lab: VmLab) -> None:
         assert lab.ping("pc-kisii", PC_KISUMU) == 0
     assert inspect_frames(wire.frames, []).private == ()
     assert lab.guard("kisii", "clear_out") == before + 3
+
+
+@pytest.mark.parametrize("ike", ["1", "2"])
+def test_interesting_traffic_brings_up_the_tunnel_of_a_crypto_map(ike: str) -> None:
+    """As on IOS, and as on the other data plane: the first packet is lost, and those after it pass."""
+    loaded = load_topology(SAFARI, settings={"ike": ike})
+    plan = build_plan(loaded, build_devices(loaded), "kernel")
+    with VirtualMachine(build_image(), find_qemu()) as machine:
+        lab = VmLab(machine, plan, NODES)
+        lab.up()
+        assert lab.esp_packets("kisii") == []
+        with lab.capture("internet", "kisii") as wire:
+            assert lab.ping("pc-kisii", PC_KISUMU, count=1) == 0
+            assert lab.ping("pc-kisii", PC_KISUMU, count=4) == 4
+        assert inspect_frames(wire.frames, []).private == ()
+        assert lab.ping("pc-kisumu", PC_KISII, count=3) == 3
+        assert "kisii-kisumu" in lab.inside("kisii", "swanctl", "--list-sas")

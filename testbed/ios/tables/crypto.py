@@ -168,7 +168,7 @@ MODES = (
         compiled("address <address:ip> [<mask:mask>]", "swanctl.conf secrets.ike-*: id {address}"),
         compiled("hostname <hostname:host>", "swanctl.conf secrets.ike-*: id {hostname}"),
         compiled("identity {address <address:ip> | kind=fqdn|email|key-id <identity:word>}", "swanctl.conf secrets.ike-*: id"),
-        compiled("pre-shared-key [side=local|remote] [type=0|6|hex] <secret:word>", "swanctl.conf secrets.ike-*", key=("side",)),
+        compiled("pre-shared-key [side=local|remote] {type=hex <secret:hexkey> | [type=0|6] <secret:word>}", "swanctl.conf secrets.ike-*", key=("side",)),
     ),
     mode("config-ikev2-profile",
         kept("description <text:line>", "a description"),

@@ -19,6 +19,7 @@ VALUES = {
     "dn": "CN=a.example.test, O=Example, C=KE",
     "fingerprint": "0011223344556677 8899AABBCCDDEEFF",
     "hex": "0A",
+    "hexkey": "0A0B",
     "ip": "192.0.2.1",
     "mask": "255.255.255.0",
     "wildcard": "0.0.0.255",

@@ -166,6 +166,7 @@ def test_do_is_no_configuration() -> None:
             "% Invalid input detected at '^' marker. (255.0.255.0 is no",
         ),
         ("crypto pki trustpoint T\nsubject-name nonsense", "is no attribute of a distinguished name"),
+        ("crypto ikev2 keyring K\npeer P\npre-shared-key hex 0Q", "is no key in hexadecimal"),
         ("c", '% Ambiguous command:  "c"'),
     ],
 )
