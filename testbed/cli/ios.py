@@ -11,6 +11,8 @@ import typer
 from testbed.cli import output
 from testbed.cli.common import EXIT_FAILED, JsonOption, NodeArgument, RunningLabArgument, running_lab
 from testbed.errors import SettingError
+from testbed.topology import FILE_NAME
+from testbed.topology.routers import with_defaults
 
 app = typer.Typer()
 ios_app = typer.Typer(help="Check and explain IOS configurations; run commands on a router.", no_args_is_help=True)
@@ -33,9 +35,16 @@ def _text(file: Path) -> str:
     if str(file) == "-":
         return sys.stdin.buffer.read().decode(errors="replace")
     try:
-        return file.read_bytes().decode(errors="replace")
+        text = file.read_bytes().decode(errors="replace")
     except OSError as failure:
         raise SettingError(f"cannot read {file}: {failure.strerror}", expected="a configuration") from None
+    topology = file.parent / FILE_NAME
+    if "${" not in text or not topology.is_file():
+        return text
+    try:  # a lab's own, whose parameters have defaults
+        return with_defaults(text, topology)
+    except ValueError as failure:
+        raise SettingError(f"{file}: {failure}", expected=f"a parameter of {topology}") from None
 
 
 def _checked_flavor(flavor: str) -> str:

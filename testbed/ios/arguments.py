@@ -114,6 +114,11 @@ _KINDS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
     "httpurl": ("WORD", "URL of HTTP", _pattern(_URL, "URL of HTTP that can be reached")),
     "dn": ("LINE", "Distinguished name: CN=name, O=organization", _distinguished_name),
     "fingerprint": ("LINE", "Fingerprint, hexadecimal", _pattern(_FINGERPRINT, "fingerprint")),
+    "aes128": (
+        "Hex-string",
+        "Key of 16 octets",
+        _pattern(re.compile(r"[0-9A-Fa-f]{32}"), "key of 16 octets in hexadecimal"),
+    ),
     "hexkey": (
         "Hex-string",
         "Key in hexadecimal",

@@ -10,7 +10,9 @@ from testbed.ios.addresses import interface_addresses, loopback_addresses
 from testbed.ios.reader import read_configuration
 from testbed.topology.addressing import split_end
 from testbed.topology.models import Interface
+from testbed.topology.parameters import parameter_values
 from testbed.topology.secrets import SecretSource, resolve_secret
+from testbed.topology.source import parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from testbed.topology.models import Topology
     from testbed.topology.source import Source
 
-__all__ = ["bare_text", "overlaid", "read_routers", "router_texts", "text_digest"]
+__all__ = ["bare_text", "overlaid", "read_routers", "router_texts", "text_digest", "with_defaults"]
 
 _REFERENCE = re.compile(r"\$\{([a-z][a-z0-9_-]*)\}")
 _UNREAD = "unread"  # stands for a secret
@@ -85,6 +87,12 @@ def _substituted(text: str, values: Mapping[str, Any], folder: Path, environ: Ma
         return _UNREAD if environ is None else resolve_secret(found, folder, environ).reveal().decode()
 
     return _REFERENCE.sub(value, text)
+
+
+def with_defaults(text: str, file: Path) -> str:
+    """A configuration with the defaults of the parameters of the topology file beside it."""
+    values, _ = parameter_values(parse(file.read_text(errors="replace")), {}, ())
+    return _substituted(text, values, file.parent, None)
 
 
 def text_digest(text: str) -> str:

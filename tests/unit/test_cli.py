@@ -129,3 +129,40 @@ def test_completion_knows_labs() -> None:
 
 def test_completion_scripts_are_there() -> None:
     assert "--install-completion" in run("--help").output
+
+
+def test_ios_check_says_what_becomes_of_each_statement(tmp_path: Path) -> None:
+    file = tmp_path / "r1.ios"
+    file.write_text("hostname R1\nservice password-encryption\nrouter ospf 1\nfoo\n")
+    done = run("ios", "check", str(file))
+    assert done.exit_code == 1
+    assert "kept service password-encryption" in done.output
+    assert "refused router ospf 1" in done.output
+    assert "dynamic routing is not built yet" in done.output
+    assert "1 compiled, 1 kept, 2 refused" in done.output
+    found = json.loads(run("ios", "check", str(file), "--json").output)
+    assert found["counts"] == {"compiled": 1, "kept": 1, "refused": 2}
+    assert [(item["line"], item["fate"], item["column"]) for item in found["statements"]] == [
+        (1, "compiled", None),
+        (2, "kept", None),
+        (3, "refused", None),
+        (4, "refused", 1),
+    ]
+    file.write_text("hostname R1\n")
+    assert run("ios", "check", str(file)).exit_code == 0
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "topologies").glob("*/*.ios")), ids=lambda path: path.stem)
+def test_the_configurations_of_the_labs_are_explained(file: Path) -> None:
+    assert run("ios", "check", str(file)).exit_code == 0
+    text = run("ios", "explain", str(file)).output
+    assert "→ hostname: " in text
+    assert "✗" not in text
+    if file.stem.startswith(("kisii", "kisumu")):
+        assert "connections {" in text
+        assert "local_ts = " in text
+
+
+def test_ios_check_of_what_is_not_there() -> None:
+    assert isinstance(run("ios", "check", "/nonexistent").exception, SettingError)
+    assert isinstance(run("ios", "check", "README.md", "--flavor", "ios12").exception, SettingError)

@@ -45,7 +45,10 @@ def test_what_a_module_exports_exists(name: str) -> None:
         assert hasattr(module, exported)
 
 
-ORDER = ["topology", "device", "render", "plan", "runtime", "network", "daemons", "verify", "lab", "cli"]
+ORDER = [
+    *("ios.reader", "topology", "device", "render", "plan", "runtime", "network", "daemons", "verify", "lab"),
+    *("console", "guide", "cli"),
+]
 
 
 @pytest.mark.parametrize("room", ORDER)

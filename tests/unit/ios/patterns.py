@@ -20,6 +20,7 @@ VALUES = {
     "fingerprint": "0011223344556677 8899AABBCCDDEEFF",
     "hex": "0A",
     "hexkey": "0A0B",
+    "aes128": "00112233445566778899AABBCCDDEEFF",
     "ip": "192.0.2.1",
     "mask": "255.255.255.0",
     "wildcard": "0.0.0.255",
