@@ -158,8 +158,8 @@ class LiveRouter:
         with open("/proc/uptime", encoding="ascii") as file:  # noqa: PTH123
             return float(file.read().split()[0]) - ticks / 100
 
-    def log(self, daemon: str = "charon") -> str:
-        return read_log(self.state.identity.directory, f"{daemon}.log")
+    def log(self, daemon: str = "charon", suffix: str = "log") -> str:
+        return read_log(self.state.identity.directory, f"{daemon}.{suffix}")
 
     # -- names
 

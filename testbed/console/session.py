@@ -291,7 +291,7 @@ class Session:
         if self._action(line):
             return
         self._follow_others()
-        if self._enables_server(line):
+        if self._enables_server(line) or self._keeps_trustpoint(line):
             return
         modes = self._modes()
         finding = editor.feed(line)
@@ -336,6 +336,19 @@ class Session:
                 server_enabled(self)
         return True
 
+    def _keeps_trustpoint(self, line: str) -> bool:
+        """Whether the line would remove a trustpoint that has certificates, and it was said not to."""
+        from testbed.console.commands.pki import remove_trustpoint  # noqa: PLC0415 - it needs this class
+
+        words = line.split()
+        if self.editor is None or len(words) != 5 or words[0].lower() != "no":
+            return False
+        found = grammar_of("config").match(" ".join(words[1:]))
+        if isinstance(found, Failure) or found.command.name != "crypto pki trustpoint":
+            return False
+        self.apply()
+        return not remove_trustpoint(self, found.get("trustpoint"))
+
     def _follow_others(self) -> None:
         """Take what other sessions have configured, unless something of this one waits to be applied."""
         editor = self.editor
@@ -368,12 +381,24 @@ class Session:
         statement = finding.statement
         if statement is None:
             return
+        if self.editor is not None and self.editor.mode == "cs-server":
+            self._remark_server(statement)
         if statement.command.name == "crypto map" and statement.command.enters and not statement.children:
             self.out("% NOTE: This new crypto map will remain disabled until a peer\n")
             self.out("        and a valid access list have been configured.\n")
         on_interface = self.editor is not None and self.editor.mode == "config-if"
         if statement.command.name == "crypto map" and not statement.command.enters and on_interface:
             self.syslog.write("CRYPTO-6-ISAKMP_ON_OFF", "ISAKMP is ON")
+
+    def _remark_server(self, statement: Statement) -> None:
+        """Of a certificate server that runs."""
+        if self.router.device.certificate_server is None:
+            return
+        if statement.text == "shutdown":
+            self.out("Certificate server 'shut' event has been queued for processing.\n")
+            self.syslog.write("PKI-6-CS_DISABLED", "Certificate server now disabled.")
+        elif statement.text == "grant auto":
+            self.syslog.write("PKI-6-CS_GRANT_AUTO", "All enrollment requests will be automatically granted.")
 
     # -- help
 

@@ -64,7 +64,9 @@ class Syslog:
     def lines(self) -> list[str]:
         """All messages, the oldest first: those logged here, and what charon's log means."""
         own = _content(self._router.store.log).splitlines()
-        meant = list(_meanings(self._router.log().splitlines(), debugs(self._router), zone(self._router)[1]))
+        offset = zone(self._router)[1]
+        own += list(_enrolled(self._router.log("enrold", "out").splitlines(), offset))
+        meant = list(_meanings(self._router.log().splitlines(), debugs(self._router), offset))
         return sorted([*own, *meant], key=_moment)[-_MAX_LINES:]
 
 
@@ -115,6 +117,19 @@ def stamp(router: LiveRouter) -> str:
     moment, clock = local_time(router), router.clock()
     mark = "" if clock is None or clock.synchronised else "*"
     return f"{mark}{moment:%b} {moment.day:>2} {moment:%H:%M:%S}.{moment.microsecond // 1000:03d}"
+
+
+# What images/bin/enrold says: `Nov 24 17:30:15 MOIGETECH: request: a new certificate is in use`.
+_ENROLLED = re.compile(r"(\w{3} +\d+ [\d:]+) \S+: (request|renew): a new certificate is in use")
+
+
+def _enrolled(lines: list[str], offset: timedelta) -> Iterator[str]:
+    """Certificates that came when the router asked again by itself."""
+    for line in lines:
+        match = _ENROLLED.fullmatch(line)
+        if match:
+            when = _shifted(f"{match[1]}.000", offset)
+            yield f"{when}: %PKI-6-CERTRET: Certificate received from Certificate Authority"
 
 
 def _shifted(when: str, offset: timedelta) -> str:
@@ -169,7 +184,7 @@ class Follower:
 
     def _paths(self) -> list[Path]:
         directory = self._router.lab.states_directory(self._router.name)
-        return [self._router.store.log, directory / "log" / "charon.log"]
+        return [self._router.store.log, directory / "log" / "charon.log", directory / "log" / "enrold.out"]
 
     def _run(self, sizes: list[int]) -> None:
         paths = self._paths()
@@ -184,6 +199,12 @@ class Follower:
                     whole = fresh[: fresh.rfind(b"\n") + 1]
                     sizes[index] += len(whole)
                     lines = whole.decode(errors="replace").splitlines()
-                    shown = lines if index == 0 else list(_meanings(lines, debugs(self._router), zone(self._router)[1]))
-                    for line in shown:
+                    for line in self._shown(index, lines):
                         self._show(line)
+
+    def _shown(self, index: int, lines: list[str]) -> list[str]:
+        """What a console shows of lines of one of the files."""
+        if index == 0:
+            return lines
+        offset = zone(self._router)[1]
+        return list(_meanings(lines, debugs(self._router), offset) if index == 1 else _enrolled(lines, offset))

@@ -101,6 +101,16 @@ class Enrolment:
         """
         return self._asked("renew", "the CA renews no certificate")
 
+    def forget(self) -> None:
+        """Remove the certificates of the CA and of the router, and what waits. The key pair stays. Charon is told."""
+        directory, name = self.node.identity.directory, self.trustpoint.name
+        for folder in ("nvram-x509", "nvram-x509ca"):
+            (directory / folder / f"{name}.pem").unlink(missing_ok=True)
+        for path in (directory / "nvram").glob(f"{name}.*"):
+            path.unlink(missing_ok=True)
+        (directory / "nvram" / f"{name}-ra.pem").unlink(missing_ok=True)
+        self.runtime.execute(self.node, ["/usr/lib/testbed/load-connections", "--clear"])
+
     # -- what there is
 
     @property

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from testbed.ios.configuration import Statement
     from testbed.ios.grammar import Match
 
-__all__ = ["ACTIONS", "COMMANDS", "enable_server", "grouped", "server_enabled"]
+__all__ = ["ACTIONS", "COMMANDS", "enable_server", "grouped", "remove_trustpoint", "server_enabled"]
 
 _BITS = range(360, 4097)
 _SHORTEST = 7  # characters of a passphrase
@@ -145,14 +145,25 @@ def _authenticate(session: Session, match: Match[Exec]) -> None:
     if trustpoint.fingerprint is not None:
         session.out("Trustpoint Fingerprint: matched\n")
     elif not session.confirm("% Do you accept this certificate? [yes/no]: "):
-        _forget(enrolment)
+        enrolment.forget()
         return
     session.out("Trustpoint CA certificate accepted.\n")
 
 
-def _forget(enrolment: Enrolment) -> None:
-    directory = enrolment.node.identity.directory
-    (directory / "nvram-x509ca" / f"{enrolment.trustpoint.name}.pem").unlink(missing_ok=True)
+def remove_trustpoint(session: Session, name: str) -> bool:
+    """What `no crypto pki trustpoint` asks, and what goes with it. False: it stays."""
+    trustpoint = session.router.trustpoint(name)
+    if trustpoint is None:
+        return True
+    enrolment = session.router.enrolment(trustpoint)
+    if enrolment.ca_certificate is not None or enrolment.certificate is not None:
+        session.out("% Removing an enrolled trustpoint will destroy all certificates\n")
+        session.out(" received from the related Certificate Authority.\n\n")
+        if not session.confirm("Are you sure you want to do this? [yes/no]: "):
+            return False
+    enrolment.forget()
+    session.out("% Be sure to ask the CA administrator to revoke your certificates.\n\n")
+    return True
 
 
 def _enroll(session: Session, match: Match[Exec]) -> None:
