@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.floor import Compose, Floor
+from tests.bench.ios import LINES, answer_times, reading_time, slowest, splitting_time
 from tests.bench.lab import LabRun, link_times, memory_per_node, orchestrator_memory, tunnel_times
 from tests.bench.pki import CLIENTS, PHASES, PkiRun, enrolments_per_second, pki_floor, signatures_per_second
 
@@ -105,12 +106,28 @@ def measure(results: Results, rounds: int) -> None:
     results.add("memory orchestrator", orchestrator_memory(FOLDER))
     for _ in range(min(rounds, 3)):
         measure_enrolments(results)
+    measure_ios(results, rounds)
 
 
 def measure_enrolments(results: Results) -> None:
     results.add("rsa signatures", signatures_per_second())
     for clients in CLIENTS:
         results.add(f"enrolments {clients}", enrolments_per_second(clients))
+
+
+def measure_ios(results: Results, rounds: int) -> None:
+    for _ in range(rounds):
+        results.add("ios splitting", splitting_time())
+        results.add("ios reading", reading_time())
+    times = answer_times()
+    for value in times["vici"]:
+        results.add("vici", value)
+    for name, values in times.items():
+        for value in values if name != "vici" else []:
+            results.add("show", value)
+    name, _ = slowest(times)
+    for value in times[name]:
+        results.add(f"slowest {name}", value)
 
 
 def table_rows(results: Results) -> list[Row]:
@@ -144,7 +161,20 @@ def table_rows(results: Results) -> list[Row]:
         if name.startswith("memory "):
             aim = "≤ 80 MB" if "orchestrator" in name else ""
             rows.append(row(f"memory: {name.removeprefix('memory ')}", name, unit="MB", aim=aim))
-    return rows + pki_rows(results, row)
+    return rows + pki_rows(results, row) + ios_rows(results, row)
+
+
+def ios_rows(results: Results, row: Callable[..., Row]) -> list[Row]:
+    """Reading configurations, and what the console needs for an answer."""
+    splitting, vici = results.median("ios splitting"), results.median("vici")
+    slow = next(name for name in results.values if name.startswith("slowest "))
+    return [
+        row(f"floor: {LINES} lines split into words", "ios splitting", unit="ms", floor=splitting),
+        row(f"an IOS configuration of {LINES} lines read", "ios reading", unit="ms", floor=splitting, aim="< 1 s"),
+        row("floor: one question to charon by VICI", "vici", unit="ms", floor=vici),
+        row("a `show` command, over 23 of them", "show", unit="ms", floor=vici, aim="< 50 ms"),
+        row(f"  the slowest: {slow.removeprefix('slowest ')}", slow, unit="ms", floor=vici),
+    ]
 
 
 def pki_rows(results: Results, row: Callable[..., Row]) -> list[Row]:
