@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from testbed.daemons.ca import CertificateAuthority
 from testbed.daemons.charon import Charon, vici_socket
 from testbed.daemons.process import daemon_signal, is_running, start_daemons
 from testbed.deadline import Deadline
 from testbed.device import build_devices
-from testbed.errors import DaemonError, NegotiationError, PrerequisiteError
+from testbed.errors import DaemonError, DeadlineExceeded, NegotiationError, PrerequisiteError
 from testbed.network.links import reconcile
 from testbed.plan import build_plan, without_what_cannot_be_carried
 from testbed.render import CA_SETTINGS, CONNECTIONS
 from testbed.runtime.files import read_log, update_files
+from testbed.runtime.vclock import CLOCK_FILE, read_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,7 +32,7 @@ __all__ = ["carried_devices", "reconfigure"]
 
 _TABLES = ("inet testbed_guard", "inet testbed_filter", "ip testbed_nat", "inet testbed_private")
 _MSS_TABLES = 32
-_START_S, _STOP_S = 30.0, 10.0
+_START_S, _STOP_S, _ENABLE_S = 30.0, 10.0, 5.0
 
 
 def reconfigure(lab: Lab, changed: Mapping[str, Configuration], states: Mapping[str, NodeState]) -> dict[str, set[str]]:
@@ -133,6 +136,10 @@ class _Change:
             self._stop(known)
         if daemon is not None:
             start_daemons(self._runtime, self._state, [daemon], Deadline(_START_S), booting=False)
+            reading = read_clock(self._state.identity.directory / "run" / CLOCK_FILE)
+            if reading is None or reading.synchronised:  # else it waits for the time, and says so
+                with contextlib.suppress(DeadlineExceeded):
+                    CertificateAuthority(self._state).await_enabled(Deadline(_ENABLE_S))
 
     def _daemon(self, name: str) -> DaemonPlan:
         return next(item for item in self._plan.daemons if item.name == name)

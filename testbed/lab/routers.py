@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from testbed.ios.reader import read_configuration
+from testbed.lab.state import write_private
 from testbed.topology.routers import bare_text
 
 if TYPE_CHECKING:
@@ -55,9 +56,9 @@ class RouterStore:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in (self.log, self.debugging):
             path.unlink(missing_ok=True)
-        self._write(self._startup, configuration.text())
-        self._write(self._running, configuration.text())
-        self._write(self.directory / "origin", origin)
+        write_private(self._startup, configuration.text().encode())
+        write_private(self._running, configuration.text().encode())
+        write_private(self.directory / "origin", origin.encode())
 
     def origin(self) -> str | None:
         """Of which start-up configuration this is the running one; None if there is none."""
@@ -87,7 +88,7 @@ class RouterStore:
         return self.current().text() == self.startup()
 
     def save_running(self, configuration: Configuration) -> None:
-        self._write(self._running, configuration.text())
+        write_private(self._running, configuration.text().encode())
 
     def startup(self) -> str:
         """The start-up configuration; empty if it was erased."""
@@ -97,7 +98,7 @@ class RouterStore:
             return ""
 
     def save_startup(self, text: str) -> None:
-        self._write(self._startup, text)
+        write_private(self._startup, text.encode())
 
     @contextlib.contextmanager
     def editing(self) -> Iterator[None]:
@@ -108,15 +109,6 @@ class RouterStore:
             yield
         finally:
             os.close(handle)
-
-    @staticmethod
-    def _write(path: Path, text: str) -> None:
-        """As a whole or not at all; it holds passwords and keys."""
-        temporary = path.with_suffix(f".{os.getpid()}")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        temporary.replace(path)
 
 
 def as_they_run(loaded: LoadedTopology, folder: StateFolder) -> LoadedTopology:

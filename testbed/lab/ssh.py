@@ -15,10 +15,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from testbed.errors import DaemonError, DeadlineExceeded
+from testbed.lab.state import write_private
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from testbed.deadline import Deadline
     from testbed.lab.state import StateFolder
 
@@ -51,8 +50,8 @@ class SshFolder:
                 serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
             )
             public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-            self._write(path.with_suffix(".pub"), public + b"\n")
-            self._write(path, private)
+            write_private(path.with_suffix(".pub"), public + b"\n")
+            write_private(path, private)
         return path.read_bytes()
 
     def host_public_key(self) -> str:
@@ -61,8 +60,8 @@ class SshFolder:
 
     def publish(self, ports: dict[str, int]) -> None:
         known = "".join(f"[127.0.0.1]:{port} {self.host_public_key()}\n" for port in ports.values())
-        self._write(self.path / "known_hosts", known.encode())
-        self._write(self.path / "ports.json", json.dumps(ports).encode())
+        write_private(self.path / "known_hosts", known.encode())
+        write_private(self.path / "ports.json", json.dumps(ports).encode())
 
     def ports(self) -> dict[str, int] | None:
         """By router; None as long as the server is not ready."""
@@ -105,14 +104,6 @@ class SshFolder:
             with contextlib.suppress(OSError):
                 told = (self.path / "server.log").read_text()[-400:].strip()
             raise DaemonError("the SSH server does not start", seen=told or "nothing in its log") from failure
-
-    @staticmethod
-    def _write(path: Path, content: bytes) -> None:
-        temporary = path.with_name(f"{path.name}.new")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        temporary.replace(path)
 
 
 def start_ssh(folder: StateFolder) -> None:

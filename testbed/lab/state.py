@@ -23,7 +23,7 @@ from testbed.errors import DeadlineExceeded, LabBusyError, PrerequisiteError, Ru
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["LabRecord", "StateFolder", "state_root", "valid_name"]
+__all__ = ["LabRecord", "StateFolder", "state_root", "valid_name", "write_private"]
 
 
 def state_root() -> Path:
@@ -183,6 +183,15 @@ class StateFolder:
         with contextlib.suppress(OSError):
             return self._lock_path.read_text().strip() or "?"
         return "?"
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that only its owner reads, as a whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    temporary.replace(path)
 
 
 @contextlib.contextmanager

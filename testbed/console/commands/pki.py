@@ -121,13 +121,19 @@ def _remember(session: Session, label: str, bits: int, *, exportable: bool) -> N
 # -- trustpoints
 
 
-def _authenticate(session: Session, match: Match[Exec]) -> None:
-    router, name = session.router, match.get("trustpoint")
-    trustpoint = router.trustpoint(name)
+def _named(session: Session, match: Match[Exec]) -> Enrolment | None:
+    """The trustpoint that was named; None, and said, if there is none that could be used."""
+    trustpoint = session.router.trustpoint(match.get("trustpoint"))
     if trustpoint is None:
         session.out("% CA URL is not set, or there is no such trustpoint.\n")
+        return None
+    return session.router.enrolment(trustpoint)
+
+
+def _authenticate(session: Session, match: Match[Exec]) -> None:
+    enrolment = _named(session, match)
+    if enrolment is None:
         return
-    enrolment = router.enrolment(trustpoint)
     if enrolment.ca_certificate is not None:
         session.out("% Please delete your existing CA certificate first.\n")
         session.out("% You must use 'no crypto pki trustpoint <trustpoint-name>' to delete the CA certificate.\n")
@@ -142,7 +148,7 @@ def _authenticate(session: Session, match: Match[Exec]) -> None:
     session.out("Certificate has the following attributes:\n")
     session.out(f"       Fingerprint MD5: {grouped(found.md5)} \n")
     session.out(f"      Fingerprint SHA1: {grouped(found.sha1)} \n\n")
-    if trustpoint.fingerprint is not None:
+    if enrolment.trustpoint.fingerprint is not None:
         session.out("Trustpoint Fingerprint: matched\n")
     elif not session.confirm("% Do you accept this certificate? [yes/no]: "):
         enrolment.forget()
@@ -167,12 +173,9 @@ def remove_trustpoint(session: Session, name: str) -> bool:
 
 
 def _enroll(session: Session, match: Match[Exec]) -> None:
-    router, name = session.router, match.get("trustpoint")
-    trustpoint = router.trustpoint(name)
-    if trustpoint is None:
-        session.out("% CA URL is not set, or there is no such trustpoint.\n")
+    enrolment = _named(session, match)
+    if enrolment is None:
         return
-    enrolment = router.enrolment(trustpoint)
     if enrolment.ca_certificate is None:
         session.out("% You must authenticate the Certificate Authority before\nyou can enroll with it.\n")
         return
@@ -180,20 +183,32 @@ def _enroll(session: Session, match: Match[Exec]) -> None:
         "% You already have a certificate of this CA.\n% Do you want to continue with re-enrollment? [yes/no]: "
     ):
         return
-    editor = session.editor
-    section = next(
-        (
-            item
-            for item in (editor.configuration if editor else router.configuration).all("crypto pki trustpoint")
-            if item.get("trustpoint") == name
-        ),
-        None,
-    )
-    if section is None or not _dialog(session, section):
+    name = enrolment.trustpoint.name
+    section = _section(session, name)
+    if section is None:
         return
-    enrolment = router.enrolment(router.require_trustpoint(name))
+    asked = section.one("password") is None
+    if not _dialog(session, section):
+        return
+    enrolment = session.router.enrolment(session.router.require_trustpoint(name))
     enrolment.make_key()
     _send(session, enrolment)
+    _forget_password(session, name, asked=asked)
+
+
+def _section(session: Session, name: str) -> Statement | None:
+    """A trustpoint's part of the configuration that is being edited."""
+    editor = session.editor
+    configuration = editor.configuration if editor else session.router.configuration
+    found = (item for item in configuration.all("crypto pki trustpoint") if item.get("trustpoint") == name)
+    return next(found, None)
+
+
+def _forget_password(session: Session, name: str, *, asked: bool) -> None:
+    """A challenge password that was asked for goes into one request, and stands in no configuration."""
+    section = _section(session, name)
+    if asked and section is not None and section.one("password") is not None:
+        _say(session, section, ["no password"])
 
 
 def _dialog(session: Session, section: Statement) -> bool:

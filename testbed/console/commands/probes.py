@@ -20,13 +20,20 @@ _ROW = 70  # marks in a row
 _PROBES, _HOPS, _WAIT_S = 3, 30, 3.0
 
 
-def _ping(session: Session, match: Match[Exec]) -> None:
+def _ends(session: Session, match: Match[Exec]) -> tuple[IPv4Address, IPv4Address | None] | None:
+    """Target and source of a probe; None, and said, if one of them is none."""
     target = _address(session, match.get("target"))
     if target is None:
-        return
+        return None
     wanted, source = _source(session, match)
-    if wanted and source is None:
+    return None if wanted and source is None else (target, source)
+
+
+def _ping(session: Session, match: Match[Exec]) -> None:
+    ends = _ends(session, match)
+    if ends is None:
         return
+    target, source = ends
     _send(
         session,
         target,
@@ -154,12 +161,10 @@ def _mark(error: str | None) -> str:
 
 
 def _traceroute(session: Session, match: Match[Exec]) -> None:
-    target = _address(session, match.get("target"))
-    if target is None:
+    ends = _ends(session, match)
+    if ends is None:
         return
-    wanted, source = _source(session, match)
-    if wanted and source is None:
-        return
+    target, source = ends
     session.out("Type escape sequence to abort.\n")
     session.out(f"Tracing the route to {target}\nVRF info: (vrf in name/id, vrf out name/id)\n")
     wait_s = float(match.get("timeout", _WAIT_S))
