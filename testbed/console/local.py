@@ -53,7 +53,7 @@ def _raw(*, wanted: bool) -> Iterator[None]:
         return
     before = termios.tcgetattr(0)
     try:
-        tty.setraw(0)
+        tty.setraw(0, termios.TCSANOW)  # what was typed already is not thrown away
         yield
     finally:
         termios.tcsetattr(0, termios.TCSADRAIN, before)

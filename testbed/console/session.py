@@ -47,7 +47,7 @@ class Session:
     def __init__(
         self, router: LiveRouter, terminal: Terminal, *, user: str = "console", level: int = 1, vty: int | None = None
     ) -> None:
-        from testbed.console.commands import ACTIONS, EXEC  # noqa: PLC0415 - they need this class
+        from testbed.console.commands import ACTIONS, EXEC, USER_EXEC  # noqa: PLC0415 - they need this class
 
         self.router = router
         self.terminal = terminal
@@ -55,7 +55,8 @@ class Session:
         self.level = level
         self.line = "console" if vty is None else f"vty{vty}"
         self.syslog = Syslog(router)
-        self._exec: Grammar[Exec] = EXEC
+        self._privileged: Grammar[Exec] = EXEC
+        self._unprivileged: Grammar[Exec] = USER_EXEC
         self._actions: Grammar[Exec] = ACTIONS
         self.editor: Editor | None = None
         self._dirty = False
@@ -98,6 +99,10 @@ class Session:
     def follow(self, *, on: bool) -> None:
         """Let messages come by themselves, or no longer: `terminal monitor`."""
         (self._follower.start if on else self._follower.stop)()
+
+    @property
+    def _exec(self) -> Grammar[Exec]:
+        return self._privileged if self.level == 15 else self._unprivileged
 
     @property
     def prompt(self) -> str:
@@ -175,8 +180,6 @@ class Session:
             self._point(failure.column, str(failure), indent)
             return
         found = grammar.match(command)
-        if not isinstance(found, Failure) and found.command.level > self.level:
-            found = Failure("invalid", split_words(command)[0].column)
         if isinstance(found, Failure):
             self._fail(command, found, indent)
             return

@@ -199,8 +199,9 @@ class Follower:
                     whole = fresh[: fresh.rfind(b"\n") + 1]
                     sizes[index] += len(whole)
                     lines = whole.decode(errors="replace").splitlines()
-                    for line in self._shown(index, lines):
-                        self._show(line)
+                    shown = self._shown(index, lines)
+                    if shown:
+                        self._show("\n".join(shown))
 
     def _shown(self, index: int, lines: list[str]) -> list[str]:
         """What a console shows of lines of one of the files."""

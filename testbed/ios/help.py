@@ -115,6 +115,39 @@ trustpoints Trustpoints
 undebug Disable debugging functions (see also 'debug')
 username Establish user name authentication
 verbose Verbose information
+arp Address resolution
+bandwidth Bandwidth
+banner Define a login banner
+cdp Cisco Discovery Protocol
+dhcp DHCP
+duplex Duplex operation
+encapsulation Encapsulation type
+erase Erase a file system
+fqdn Fully qualified domain name
+help Description of the interactive help system
+inside Inside interface of address translation
+ip-address IP address of the router
+load-interval Interval of load calculation
+media-type Interface media type
+mtu Maximum transmission unit
+negotiation Negotiation mode
+outside Outside interface of address translation
+pfs Perfect forward secrecy
+prefer Prefer this server when possible
+router Enable a routing process
+secondary A secondary address
+secret An encrypted password
+serial-number Serial number of the router
+service Use of network based services
+service-policy Service policy
+source Source interface or address
+speed Speed of the interface
+standby HSRP
+subject-alt-name Subject alternative name
+switchport Switching mode
+trusted-key Key numbers of trusted time sources
+tunnel Tunnel interface
+vrf VPN routing and forwarding
 version System hardware and software status
 write Write running configuration to memory or terminal
 """
