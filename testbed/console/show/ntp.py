@@ -28,7 +28,8 @@ def _status(session: Session, _match: Match[Exec]) -> Iterator[str]:
     router = session.router
     report = router.chrony("tracking")[0]
     reference, stratum, when = report[1], int(report[2]), float(report[3])
-    synchronised = report[13] != "Not synchronised" and stratum > 0
+    clock = router.clock()  # which chronyd marks as synchronised a moment later
+    synchronised = report[13] != "Not synchronised" and stratum > 0 and (clock is None or clock.synchronised)
     nominal = _NOMINAL_HZ[router.flavor]
     ppm = float(report[7])
     if synchronised:
