@@ -12,6 +12,7 @@ from testbed.device.model import (
     RawFile,
     ShareContent,
     StaticRoute,
+    TunnelInterface,
 )
 from testbed.device.services import (
     CertificateServerConfig,
@@ -37,6 +38,7 @@ __all__ = [
     "ShareContent",
     "StaticRoute",
     "TrustpointConfig",
+    "TunnelInterface",
     "build_devices",
     "router_context",
 ]

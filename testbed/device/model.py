@@ -33,6 +33,7 @@ __all__ = [
     "SourceNat",
     "StaticNat",
     "StaticRoute",
+    "TunnelInterface",
 ]
 
 Role = Literal["router", "host", "fileserver"]
@@ -104,6 +105,21 @@ class StaticNat:
 
 
 @dataclass(frozen=True)
+class TunnelInterface:
+    """An interface whose packets an IPsec connection protects, whatever their addresses: an XFRM interface.
+
+    `if_id` ties it to the connection (swanctl.conf(5), if_id_in); `source` is the interface that carries it.
+    """
+
+    name: str
+    if_id: int
+    source: str
+    addresses: tuple[InterfaceAddress, ...]
+    enabled: bool
+    mtu: int | None
+
+
+@dataclass(frozen=True)
 class StaticRoute:
     """A route; a default route is the prefix of length 0."""
 
@@ -164,6 +180,7 @@ class ConnectionConfig:
     children: tuple[ChildConfig, ...]
     trustpoint: str | None = None  # signatures, by the certificate of this one; a pre-shared key without
     revocation_optional: bool = False
+    if_id: int | None = None  # of the tunnel interface that it protects
     mobike: bool = True  # IKEv2's own (RFC 4555), which moves to port 4500 at once
     origin: str = ""  # what it was made of where that is no topology: `crypto map SACCO 10`
 
@@ -207,6 +224,8 @@ class Device:
     filters: tuple[PacketFilter, ...] = ()
     source_nat: tuple[SourceNat, ...] = ()
     static_nat: tuple[StaticNat, ...] = ()
+    tunnels: tuple[TunnelInterface, ...] = ()
+    tunnel_routes: tuple[tuple[Prefix, str], ...] = ()  # routes over a tunnel interface
     flavor: Literal["ios15", "iosxe17"] | None = None  # of a node that is configured by IOS text
 
     @property

@@ -103,7 +103,8 @@ class _Change:
         name = self._state.name
         old, new = self._old.nodes[name], self._new.nodes[name]
         ends = (self._old.attachments_of(name), self._new.attachments_of(name))
-        return (old.loopbacks, old.routes, ends[0]) != (new.loopbacks, new.routes, ends[1])
+        before = (old.loopbacks, old.routes, old.tunnels, old.tunnel_routes, ends[0])
+        return before != (new.loopbacks, new.routes, new.tunnels, new.tunnel_routes, ends[1])
 
     def _filters(self) -> None:
         """In one transaction, so that there is no moment without a guard."""

@@ -259,9 +259,29 @@ def _configure(lab: str, node: NodePlan, attachments: list[tuple[LinkPlan, Attac
             netlink.link("set", index=index[end.interface], ifalias=f"testbed {lab} {link.name}", **settings)
             for address in end.addresses:
                 _add_address(netlink, index[end.interface], address)
+        _tunnels(netlink, node, index)
         for prefix, gateway in node.routes:
             with _already_there(), _unreachable_while_stopped(node, index, attachments):
                 netlink.route("add", dst=str(prefix), gateway=str(gateway), family=_family(prefix.version))
+
+
+def _tunnels(netlink: IPRoute, node: NodePlan, index: dict[str, int]) -> None:
+    """XFRM interfaces, their addresses, and the routes over them. Source: include/uapi/linux/if_link.h, IFLA_XFRM_*."""
+    for tunnel in node.tunnels:
+        if tunnel.source not in index:
+            continue  # the node at the other end is stopped
+        if tunnel.name not in index:
+            carrier = index[tunnel.source]
+            netlink.link("add", ifname=tunnel.name, kind="xfrm", xfrm_link=carrier, xfrm_if_id=tunnel.if_id)
+            index[tunnel.name] = socket.if_nametoindex(tunnel.name)
+        settings = {"state": "up" if tunnel.enabled else "down", **({"mtu": tunnel.mtu} if tunnel.mtu else {})}
+        netlink.link("set", index=index[tunnel.name], **settings)
+        for address in tunnel.addresses:
+            _add_address(netlink, index[tunnel.name], address)
+    for prefix, name in node.tunnel_routes:
+        if name in index:
+            with _already_there(), _unreachable_while_stopped(node, index, []):
+                netlink.route("add", dst=str(prefix), oif=index[name], family=_family(prefix.version))
 
 
 def reconcile(node: NodeState, plans: tuple[Plan, Plan]) -> None:
@@ -292,6 +312,12 @@ def _reconcile(
         for prefix, gateway in before.routes:
             if (prefix, gateway) not in after.routes:
                 _undo(netlink.route, dst=str(prefix), gateway=str(gateway), family=_family(prefix.version))
+        for prefix, name in before.tunnel_routes:
+            if (prefix, name) not in after.tunnel_routes and name in index:
+                _undo(netlink.route, dst=str(prefix), oif=index[name], family=_family(prefix.version))
+        for tunnel in before.tunnels:
+            if tunnel not in after.tunnels and tunnel.name in index:  # made anew, if it only changed
+                _undo(netlink.link, index=index.pop(tunnel.name))
         for interface, address in old:
             if (interface, address) not in kept and interface in index:
                 length = address.network.prefixlen

@@ -1,6 +1,6 @@
 """What is to be created, in which order: pure, printable, and the same for the same lab."""
 
-from testbed.plan.build import HOOKS, LOGS, build_plan, without_what_cannot_be_carried
+from testbed.plan.build import HOOKS, LOGS, build_plan, cannot_carry, without_what_cannot_be_carried
 from testbed.plan.model import (
     Attachment,
     DaemonPlan,
@@ -24,5 +24,6 @@ __all__ = [
     "Plan",
     "TunnelPlan",
     "build_plan",
+    "cannot_carry",
     "without_what_cannot_be_carried",
 ]

@@ -68,6 +68,8 @@ def cannot_carry(connection: ConnectionConfig, dataplane: DataPlane) -> tuple[st
     """What of a connection a data plane cannot do, and what it could do instead; None if it does all of it."""
     if dataplane == "kernel":
         return None
+    if connection.if_id is not None:
+        return "protects a tunnel interface, which it cannot", "a crypto map: kernel-libipsec has no XFRM interfaces"
     for child in connection.children:
         if child.transport:
             return "cannot use transport mode", "tunnel mode: kernel-libipsec knows no other"
@@ -110,6 +112,8 @@ def _node(device: Device, dataplane: DataPlane, hosts: Mapping[str, str], startu
         hooks=tuple(device.hooks),
         clock=device.clock,
         volumes=dict(_volumes(device)),
+        tunnels=device.tunnels if dataplane == "kernel" else (),
+        tunnel_routes=device.tunnel_routes if dataplane == "kernel" else (),
         folders=_CHANGING if device.is_ios else (),
         startup=startup,
         starts_after=device.ntp.nts_peers if device.ntp else (),

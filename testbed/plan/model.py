@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from testbed.device import ClockConfig
+    from testbed.device import ClockConfig, TunnelInterface
     from testbed.topology.addressing import Address, InterfaceAddress, Prefix
 
 __all__ = ["Attachment", "DaemonPlan", "DataPlane", "LinkPlan", "NodeFile", "NodePlan", "Plan", "TunnelPlan"]
@@ -55,6 +55,8 @@ class NodePlan:
     daemons: tuple[DaemonPlan, ...]
     hooks: tuple[str, ...]
     clock: ClockConfig | None = None
+    tunnels: tuple[TunnelInterface, ...] = ()
+    tunnel_routes: tuple[tuple[Prefix, str], ...] = ()
     volumes: Mapping[str, str] = field(default_factory=dict)  # folders that outlive the node: path in it, name
     folders: tuple[str, ...] = ()  # folders of its files in which files come and go while it runs
     startup: str | None = None  # tells one configuration that it boots with from another, where that may change later

@@ -162,8 +162,15 @@ class VmLab:
                 for address in end.addresses:
                     yield f"addr add {address} dev {end.interface}{' nodad' if address.version == 6 else ''}"
                 yield f"link set {end.interface} up"
+        for tunnel in self.plan.nodes[node].tunnels:
+            yield f"link add {tunnel.name} type xfrm dev {tunnel.source} if_id {tunnel.if_id}"
+            for address in tunnel.addresses:
+                yield f"addr add {address} dev {tunnel.name}"
+            yield f"link set {tunnel.name} up"
         for prefix, gateway in self.plan.nodes[node].routes:
             yield f"route add {prefix} via {gateway}"
+        for prefix, name in self.plan.nodes[node].tunnel_routes:
+            yield f"route add {prefix} dev {name}"
 
     def _wired(self, name: str) -> bool:
         link = self.plan.links[name]

@@ -6,11 +6,14 @@ Not part of `make test`: it boots a virtual machine. `make test-vm` runs it.
 from __future__ import annotations
 
 import base64
+import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from testbed.deadline import Deadline
 from testbed.device import build_devices
 from testbed.network.packet import dissect
 from testbed.plan import build_plan
@@ -180,3 +183,49 @@ def test_interesting_traffic_brings_up_the_tunnel_of_a_crypto_map(ike: str) -> N
         assert inspect_frames(wire.frames, []).private == ()
         assert lab.ping("pc-kisumu", PC_KISII, count=3) == 3
         assert "kisii-kisumu" in lab.inside("kisii", "swanctl", "--list-sas")
+
+
+def with_tunnel_interfaces(folder: Path) -> Path:
+    """Safari Sacco with a tunnel interface and a route on each router in place of the crypto map."""
+    shutil.copytree(SAFARI, folder)
+    for name, inner, peer, behind in (
+        ("kisii", "10.255.0.1", "198.51.100.2", "192.168.20.0"),
+        ("kisumu", "10.255.0.2", "203.0.113.2", "192.168.10.0"),
+    ):
+        path = folder / f"{name}-ikev2.ios"
+        kept = [line for line in path.read_text().splitlines() if "SACCO-MAP" not in line and "access-list" not in line]
+        start = next(n for n, line in enumerate(kept) if line == " description the other office")
+        kept = [*kept[:start], *kept[start + 5 :]]  # what stood in the map
+        path.write_text(
+            "\n".join(kept).replace("\nend", "")
+            + "\ncrypto ipsec profile VTI\n set transform-set SACCO\n set ikev2-profile SACCO\n"
+            + f"interface Tunnel0\n ip address {inner} 255.255.255.252\n tunnel source GigabitEthernet0/0\n"
+            + f" tunnel mode ipsec ipv4\n tunnel destination {peer}\n tunnel protection ipsec profile VTI\n"
+            + f"ip route {behind} 255.255.255.0 Tunnel0\nend\n"
+        )
+    return folder
+
+
+def test_what_is_routed_into_a_tunnel_interface_is_protected(tmp_path: Path) -> None:
+    loaded = load_topology(with_tunnel_interfaces(tmp_path / "safari-vti"), settings={"ike": "2"})
+    plan = build_plan(loaded, build_devices(loaded), "kernel")
+    with VirtualMachine(build_image(), find_qemu()) as machine:
+        lab = VmLab(machine, plan, NODES)
+        lab.up()
+        # No traffic sets it up, the interface does.
+        Deadline(30.0).until(lambda: "INSTALLED" in lab.inside("kisii", "swanctl", "--list-sas"), "the tunnel")
+        with lab.capture("internet", "kisii") as wire:
+            assert lab.ping("pc-kisii", PC_KISUMU, count=5) == 5
+            assert lab.ping("pc-kisumu", PC_KISII, count=5) == 5
+            assert lab.ping("pc-kisii", "10.255.0.2", count=1) == 1
+        report = inspect_frames(wire.frames, [])
+        assert report.kinds["esp"] == 22
+        assert report.private == ()
+        for gateway in ("kisii", "kisumu"):
+            routes = lab.execute(gateway, "ip", "route", "show", "table", "all")
+            assert "table 220" not in routes, "charon sets no route into the tunnel"
+        # As on IOS: a route over an interface that is down is none, and what it carried follows the default route.
+        lab.execute("kisii", "ip", "link", "set", "tu0", "down")
+        with lab.capture("internet", "kisii") as wire:
+            assert lab.ping("pc-kisii", PC_KISUMU) == 0
+        assert inspect_frames(wire.frames, []).private != ()

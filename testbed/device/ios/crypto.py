@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from testbed.device.ios.lists import list_statements, selectors
 from testbed.device.ios.pki import router_fqdn
 from testbed.device.ios.proposals import esp_proposals, ike_policies, ikev2_proposals
+from testbed.device.ios.tunnels import tunnel_section
 from testbed.device.model import ChildConfig, ConnectionConfig, IkeEnd, PreSharedKey
 from testbed.ios.arguments import netmask_prefix
 from testbed.topology.secrets import SecretValue
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from testbed.device.ios.context import Context
-    from testbed.device.model import InterfaceConfig, StartAction
+    from testbed.device.model import InterfaceConfig, StartAction, TunnelInterface
     from testbed.device.services import TrustpointConfig
     from testbed.ios.configuration import Statement
 
 __all__ = ["compile_crypto", "map_entries"]
 
 _ANYONE = IPv4Address(0)
+_EVERYTHING = IPv4Network("0.0.0.0/0")
+_HEAD = 65537  # the sequence number that IOS gives to the map that it makes of a tunnel interface
 _SECONDS, _KILOBYTES = 3600, 4608000
 _IKE_LIFETIME_S = 86400
 
@@ -59,7 +62,10 @@ def map_entries(context: Context, name: str) -> Iterator[_Entry]:
 
 
 def compile_crypto(
-    context: Context, interfaces: Sequence[InterfaceConfig], trustpoints: Sequence[TrustpointConfig]
+    context: Context,
+    interfaces: Sequence[InterfaceConfig],
+    trustpoints: Sequence[TrustpointConfig],
+    tunnels: Sequence[TunnelInterface] = (),
 ) -> tuple[tuple[ConnectionConfig, ...], tuple[PreSharedKey, ...]]:
     """The connections of all maps that stand on an interface, and the keys. A map on no interface is not loaded."""
     compiler = _Compiler(context, trustpoints)
@@ -78,6 +84,8 @@ def compile_crypto(
             context.note(statement, f"there is no crypto map {statement.get('map')}")
         for entry in entries:
             compiler.entry(entry, interface, IPv4Address(address))
+    for tunnel in tunnels:
+        compiler.tunnel(tunnel, next(item for item in interfaces if item.name == tunnel.source))
     return tuple(compiler.connections), tuple(compiler.keys())
 
 
@@ -119,6 +127,35 @@ class _Compiler:
                     origin=f"crypto map {entry.label}",
                 )
             )
+
+    def tunnel(self, tunnel: TunnelInterface, source: InterfaceConfig) -> None:
+        """Add the connection of a tunnel interface. Everything that is routed into it is protected."""
+        context, section = self._context, tunnel_section(self._context, tunnel.name)
+        name = section.value("tunnel protection ipsec profile", "profile")
+        found = [item for item in self._configuration.all("crypto ipsec profile") if item.get("profile") == name]
+        if not found:
+            context.note(section, f"there is no IPsec profile {name}")
+            return
+        entry = _Entry(f"{section.get('interface')}-head-0", _HEAD, found[0])
+        peer = section.value("tunnel destination", "address")
+        base, child = self._base(entry, peer), self._child(found[0], (_EVERYTHING, _EVERYTHING, "", ""))
+        if base is None or child is None:
+            context.note(section, f"IPsec profile {name} has no transform set, or nothing to authenticate with")
+            return
+        address = next(item.ip for item in source.addresses if item.version == 4)
+        connection = self._name(entry, peer)
+        self.connections.append(
+            replace(
+                base,
+                name=connection,
+                interface=tunnel.name,
+                local=IkeEnd(address, base.local.identity or str(address)),
+                # Such a tunnel waits for no traffic: IOS negotiates as soon as the interface is up.
+                children=(replace(child, name=connection, start="start"),),
+                origin=f"crypto map {entry.label}",
+                if_id=tunnel.if_id,
+            )
+        )
 
     def _peers(self, template: Statement) -> Iterator[IPv4Address]:
         for statement in template.all("set peer"):
@@ -244,12 +281,8 @@ class _Compiler:
 
     def _children(self, entry: _Entry, acl: object) -> Iterator[ChildConfig]:
         template, context = entry.template, self._context
-        sets = [name for item in template.all("set transform-set") for name in item.every("set")]
-        proposals, transport = esp_proposals(context, template, sets)
-        if not proposals or acl is None:
+        if acl is None:
             return
-        idle = template.value("set security-association idle-time", "seconds")
-        replay = template.one("set security-association replay")
         for statement in list_statements(self._configuration, acl):
             if statement.get("action") == "deny":
                 context.note(
@@ -257,24 +290,36 @@ class _Compiler:
                 )
                 continue
             try:
-                local, remote, local_ports, remote_ports = selectors(statement)
+                child = self._child(template, selectors(statement))
             except ValueError as failure:
                 context.note(statement, str(failure))
                 continue
-            yield ChildConfig(
-                name="",
-                local_selectors=(local,),
-                remote_selectors=(remote,),
-                proposals=proposals,
-                lifetime_s=self._sa_lifetime(template, "seconds", _SECONDS),
-                start="trap",
-                lifetime_bytes=self._volume(template),
-                transport=transport,
-                replay_window=None if replay is None else int(replay.get("window", 0)),
-                inactivity_s=idle,
-                local_ports=local_ports,
-                remote_ports=remote_ports,
-            )
+            if child is None:
+                return
+            yield child
+
+    def _child(self, template: Statement, what: tuple[IPv4Network, IPv4Network, str, str]) -> ChildConfig | None:
+        """What is protected, and how; None without a transform set that there is."""
+        sets = [name for item in template.all("set transform-set") for name in item.every("set")]
+        proposals, transport = esp_proposals(self._context, template, sets)
+        if not proposals:
+            return None
+        local, remote, local_ports, remote_ports = what
+        replay = template.one("set security-association replay")
+        return ChildConfig(
+            name="",
+            local_selectors=(local,),
+            remote_selectors=(remote,),
+            proposals=proposals,
+            lifetime_s=self._sa_lifetime(template, "seconds", _SECONDS),
+            start="trap",
+            lifetime_bytes=self._volume(template),
+            transport=transport,
+            replay_window=None if replay is None else int(replay.get("window", 0)),
+            inactivity_s=template.value("set security-association idle-time", "seconds"),
+            local_ports=local_ports,
+            remote_ports=remote_ports,
+        )
 
     def _sa_lifetime(self, template: Statement, unit: str, default: int) -> int:
         general = self._configuration.value(f"crypto ipsec security-association lifetime {unit}", unit, default)

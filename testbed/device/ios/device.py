@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from testbed.device.ios.crypto import compile_crypto
 from testbed.device.ios.lists import access_list, list_statements
 from testbed.device.ios.pki import compile_certificate_server, compile_trustpoints
+from testbed.device.ios.tunnels import compile_tunnels
 from testbed.device.model import (
     Device,
     InterfaceConfig,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from testbed.device.ios.context import Context
-    from testbed.device.model import FilterEntry
+    from testbed.device.model import FilterEntry, TunnelInterface
     from testbed.ios.configuration import Configuration, Statement
 
 __all__ = ["compile_device"]
@@ -43,7 +44,8 @@ def compile_device(
     configuration = context.configuration
     interfaces = tuple(_interfaces(context, links))
     trustpoints = compile_trustpoints(context)
-    connections, keys = compile_crypto(context, interfaces, trustpoints)
+    tunnels = compile_tunnels(context, interfaces)
+    connections, keys = compile_crypto(context, interfaces, trustpoints, tunnels)
     return Device(
         name=context.node,
         hostname=configuration.hostname,
@@ -65,6 +67,8 @@ def compile_device(
         filters=tuple(_filters(context, interfaces)),
         source_nat=tuple(_source_nat(context, interfaces)),
         static_nat=tuple(_static_nat(context)),
+        tunnels=tunnels,
+        tunnel_routes=tuple(_tunnel_routes(context, tunnels)),
         flavor=context.flavor,
     )
 
@@ -97,6 +101,19 @@ def _routes(context: Context) -> Iterator[StaticRoute]:
         yield StaticRoute(prefix, statement.get("gateway"))
     for statement in context.configuration.all("ipv6 route"):
         yield StaticRoute(statement.get("prefix6").network, statement.get("gateway"))
+
+
+def _tunnel_routes(context: Context, tunnels: Sequence[TunnelInterface]) -> Iterator[tuple[IPv4Network, str]]:
+    names = {tunnel.name for tunnel in tunnels}
+    for statement in context.configuration.all("ip route interface"):
+        linux = statement.get("interface").linux
+        if linux not in names:
+            context.note(statement, "only over a tunnel interface: other links are no point-to-point lines")
+            continue
+        try:
+            yield IPv4Network((statement.get("prefix"), netmask_prefix(statement.get("mask")))), linux
+        except ValueError:
+            context.note(statement, "the prefix has bits outside its mask: `%Inconsistent address and mask`")
 
 
 def _ntp(context: Context) -> NtpConfig:

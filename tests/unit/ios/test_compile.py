@@ -9,7 +9,8 @@ import pytest
 from testbed.device import Device
 from testbed.device.ios import Context, compile_device
 from testbed.ios.reader import read_configuration
-from testbed.render import render_files
+from testbed.plan import cannot_carry
+from testbed.render import render_files, render_guard
 
 HERE = """
 interface GigabitEthernet0/0
@@ -185,6 +186,74 @@ def test_transport_mode_and_keepalive() -> None:
 def test_a_map_that_cannot_work_is_left_out_and_said(text: str, note: str) -> None:
     assert device(text).connections == ()
     assert any(note in found for found in notes(text))
+
+
+TUNNEL = """\
+interface g0/0
+ ip address 203.0.113.2 255.255.255.252
+interface Tunnel0
+ ip address 10.255.0.1 255.255.255.252
+ ip mtu 1400
+ tunnel source g0/0
+ tunnel mode ipsec ipv4
+ tunnel destination 198.51.100.2
+ tunnel protection ipsec profile P
+crypto ipsec transform-set T esp-aes 256 esp-sha256-hmac
+crypto ipsec profile P
+ set transform-set T
+ip route 192.168.20.0 255.255.255.0 Tunnel0
+"""
+
+
+def test_a_tunnel_interface_protects_what_is_routed_into_it() -> None:
+    made = device(TUNNEL + POLICY + KEY)
+    (tunnel,) = made.tunnels
+    assert (tunnel.name, tunnel.source, tunnel.enabled) == ("tu0", "gi0-0", True)
+    assert [str(address) for address in tunnel.addresses] == ["10.255.0.1/30"]
+    assert made.tunnel_routes == ((IPv4Network("192.168.20.0/24"), "tu0"),)
+    (connection,) = made.connections
+    assert (connection.name, connection.if_id, connection.interface) == ("kisii-kisumu", tunnel.if_id, "tu0")
+    assert str(connection.local.address) == "203.0.113.2"
+    (child,) = connection.children
+    assert (child.start, child.local_selectors, child.remote_selectors) == (
+        "start",
+        (IPv4Network("0.0.0.0/0"),),
+        (IPv4Network("0.0.0.0/0"),),
+    )
+
+
+def test_a_tunnel_interface_needs_no_guard_since_it_may_go_round_it() -> None:
+    made = device(TUNNEL + POLICY + KEY)
+    assert b"testbed_guard" not in render_guard(made)
+    assert b"if_id_out = 1" in render_files(made, "kernel")["/etc/swanctl/swanctl.conf"].content
+
+
+@pytest.mark.parametrize(
+    ("gone", "put", "note"),
+    [
+        (" tunnel mode ipsec ipv4\n", "", "GRE, which it is without `tunnel mode ipsec ipv4`, is not built"),
+        (" tunnel source g0/0\n", "", "its `tunnel source` is no interface"),
+        ("source g0/0", "source 192.0.2.99", "its `tunnel source` is no interface"),
+        (" tunnel destination 198.51.100.2\n", "", "no `tunnel destination`"),
+        (" tunnel protection ipsec profile P\n", "", "no `tunnel protection`"),
+        ("profile P\ncrypto", "profile Q\ncrypto", "there is no IPsec profile Q"),
+        (" set transform-set T\n", "", "has no transform set"),
+        ("255.255.255.0 Tunnel0", "255.255.255.0 g0/0", "only over a tunnel interface"),
+        ("192.168.20.0 255", "192.168.20.1 255", "%Inconsistent address and mask"),
+    ],
+)
+def test_a_tunnel_that_cannot_work_is_said(gone: str, put: str, note: str) -> None:
+    text = TUNNEL.replace(gone, put)
+    assert text != TUNNEL
+    assert any(note in found for found in notes(text + POLICY + KEY))
+
+
+def test_the_user_space_data_plane_has_no_tunnel_interfaces() -> None:
+    connection = device(TUNNEL + POLICY + KEY).connections[0]
+    told = cannot_carry(connection, "userspace")
+    assert told is not None
+    assert "tunnel interface" in told[0]
+    assert cannot_carry(connection, "kernel") is None
 
 
 def test_each_entry_of_a_list_is_a_child_with_its_protocol_and_port() -> None:
