@@ -12,7 +12,7 @@ from testbed.daemons.charon import Charon, vici_socket
 from testbed.daemons.enrolment import Enrolment, node_time
 from testbed.device import router_context
 from testbed.errors import DaemonError, LabNotRunningError, SettingError, TestbedError
-from testbed.network.links import interface_facts
+from testbed.network.facts import interface_facts
 from testbed.runtime.files import read_log
 from testbed.runtime.vclock import CLOCK_FILE, read_clock
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from testbed.device.ios import Context
     from testbed.ios.configuration import Configuration
     from testbed.lab import Lab
-    from testbed.network.links import InterfaceFacts
+    from testbed.network.facts import InterfaceFacts
     from testbed.runtime import NodeState
     from testbed.runtime.vclock import ClockReading
 

@@ -11,7 +11,7 @@ from testbed.console.show.ipsec import entry_list
 from testbed.console.syslog import debugs, local_time, zone
 from testbed.device.ios.lists import entry_text, is_extended, list_names, list_statements
 from testbed.device.ios.pki import serial_number
-from testbed.network.links import route_facts
+from testbed.network.facts import route_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
