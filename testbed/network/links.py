@@ -14,6 +14,7 @@ import functools
 import os
 import socket
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyroute2 import IPRoute
@@ -24,16 +25,16 @@ from testbed.network.namespace import create_named, named_path, remove_named, ru
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-    from pathlib import Path
 
     from testbed.plan import Attachment, LinkPlan, NodePlan, Plan
     from testbed.runtime import NodeState
 
-__all__ = ["Wiring", "fabric_name", "reconcile"]
+__all__ = ["CUT", "Wiring", "fabric_name", "reconcile"]
 
 _SIOCETHTOOL, _SIOCGIFHWADDR = 0x8946, 0x8927
 _SET_TX_CHECKSUM, _SET_TSO, _SET_GSO, _SET_GRO = 0x17, 0x1F, 0x24, 0x2C
 _IFA_F_NODAD = 0x02
+CUT = "cut-"  # begins the names of what stands in the fabric while a path is taken
 _FABRIC = ""  # stands for the fabric where nodes stand by name
 
 
@@ -63,6 +64,7 @@ class Wiring:
     def _connect(self, wanted: list[LinkPlan], fresh: Collection[str]) -> list[str]:
         if any(link.kind == "lan" for link in wanted):
             create_named(fabric_name(self.lab))
+        self._mend_cuts()
         known = {node: {} if node in fresh else _interfaces(path) for node, path in self.namespaces.items()}
         known[_FABRIC] = _interfaces(named_path(fabric_name(self.lab)))
         made: list[str] = []
@@ -76,6 +78,18 @@ class Wiring:
                     made.append(link.name)
         self._raise_bridges(wanted)
         return made
+
+    def _mend_cuts(self) -> None:
+        """Remove what a process that had taken a path, and was killed, has left: see `testbed.network.path`."""
+
+        def mend() -> None:
+            for name in _indices():
+                if name.startswith(CUT):
+                    _delete(name)
+
+        fabric = named_path(fabric_name(self.lab))
+        if fabric.exists():
+            run_in_namespace(fabric, mend)
 
     def configure(self, node: NodePlan, ends: Iterable[tuple[LinkPlan, Attachment]]) -> None:
         """Give a node its addresses and routes and raise its interfaces. Doing it twice changes nothing."""
@@ -113,11 +127,12 @@ class Wiring:
         """The veth pairs that do not stand; the second end is None where the pair leads to a bridge."""
         here = [end for end in link.ends if end.node in self.namespaces]
         if link.kind == "point-to-point":
-            if len(here) < len(link.ends):
-                return []  # the other node is stopped
-            one, other = link.ends
-            stands = all(known[end.node].get(end.interface) == end.mac for end in link.ends)
-            return [] if stands else [(one, other)]
+            return [
+                pair
+                for pair in link.pairs
+                if all(end.node in self.namespaces for end in pair)  # else the other node is stopped
+                and not all(known[end.node].get(end.interface) == end.mac for end in pair)
+            ]
         return [
             (end, None)
             for end in here
@@ -166,7 +181,26 @@ class Wiring:
     def _raise_bridges(self, links: list[LinkPlan]) -> None:
         lans = [link for link in links if link.kind == "lan"]
         if lans:
-            run_in_namespace(named_path(fabric_name(self.lab)), lambda: _bridges(self.lab, lans))
+            run_in_namespace(named_path(fabric_name(self.lab)), lambda: _lans(self.lab, lans))
+        for link in links:
+            if link.through is not None and link.through[0].node in self.namespaces:
+                self.bridge_through(link)
+
+    def bridge_through(self, link: LinkPlan) -> None:
+        """Join both sides of a link in the node that it goes through; so it stands unless somebody takes the path."""
+        if link.through is None:
+            return
+        ports = [end.interface for end in link.through]
+
+        def join() -> None:
+            with IPRoute() as netlink:
+                index = _indices()
+                for port in ports:
+                    _offloads_off(port)
+                    _be_silent(port)
+                _bridge(netlink, index, self.lab, link, ports, silent=True)
+
+        run_in_namespace(self.namespaces[link.through[0].node], join)
 
 
 def _open_namespace(node: str, path: Path) -> int:
@@ -211,29 +245,36 @@ def _gone() -> Iterator[None]:
             raise
 
 
-def _bridges(lab: str, lans: list[LinkPlan]) -> None:
-    """A bridge for each LAN, which forwards at once: no spanning tree, no learning delay, no multicast snooping."""
+def _lans(lab: str, lans: list[LinkPlan]) -> None:
+    """A bridge for each LAN, and none for a LAN that the topology no longer has."""
     with IPRoute() as netlink:
         index = _indices()
         planned = {lan.bridge for lan in lans} | {end.port for lan in lans for end in lan.ends}
-        for name in index.keys() - planned - {"lo"}:  # of a LAN that the topology no longer has
+        for name in index.keys() - planned - {"lo"}:
             netlink.link("del", index=index[name])
         for lan in lans:
-            if lan.bridge not in index:
-                netlink.link(
-                    "add",
-                    kind="bridge",
-                    ifname=lan.bridge,
-                    br_stp_state=0,
-                    br_forward_delay=0,
-                    br_mcast_snooping=0,
-                )
-                index[lan.bridge] = socket.if_nametoindex(lan.bridge)
-            netlink.link("set", index=index[lan.bridge], state="up", mtu=lan.mtu, ifalias=f"testbed {lab} {lan.name}")
-            for end in lan.ends:
-                if end.port in index:  # the port of a stopped node is gone with it
-                    with _gone():
-                        netlink.link("set", index=index[end.port], master=index[lan.bridge], state="up")
+            _bridge(netlink, index, lab, lan, [end.port for end in lan.ends])
+
+
+def _be_silent(interface: str) -> None:
+    """Let the kernel send nothing of its own there: no router solicitation, no multicast report."""
+    Path(f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6").write_text("1")
+
+
+def _bridge(
+    netlink: IPRoute, index: dict[str, int], lab: str, link: LinkPlan, ports: Iterable[str], *, silent: bool = False
+) -> None:
+    """A bridge that forwards at once: no spanning tree, no learning delay, no multicast snooping."""
+    if link.bridge not in index:
+        netlink.link("add", kind="bridge", ifname=link.bridge, br_stp_state=0, br_forward_delay=0, br_mcast_snooping=0)
+        index[link.bridge] = socket.if_nametoindex(link.bridge)
+    if silent:
+        _be_silent(link.bridge)
+    netlink.link("set", index=index[link.bridge], state="up", mtu=link.mtu, ifalias=f"testbed {lab} {link.name}")
+    for port in ports:
+        if port in index:  # that of a stopped node is gone with it
+            with _gone():
+                netlink.link("set", index=index[port], master=index[link.bridge], state="up")
 
 
 def _configure(lab: str, node: NodePlan, attachments: list[tuple[LinkPlan, Attachment]]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from testbed.errors import PrerequisiteError
 from testbed.plan.model import Attachment, DaemonPlan, LinkPlan, NodeFile, NodePlan, Plan, TunnelPlan
 from testbed.render import CA_SETTINGS, CONNECTIONS, TRUSTPOINTS, render_files
-from testbed.topology import split_end
+from testbed.topology import split_end, through_interface
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -174,17 +174,30 @@ def _hosts(loaded: LoadedTopology, devices: Mapping[str, Device]) -> dict[str, s
 def _links(loaded: LoadedTopology, devices: Mapping[str, Device]) -> Iterator[tuple[str, LinkPlan]]:
     for name, link in loaded.topology.links.items():
         ends = tuple(_attachment(loaded, end, devices, link.mtu) for end in link.ends)
-        yield name, LinkPlan(name, "point-to-point" if len(ends) == 2 else "lan", link.mtu, ends)
+        through = None
+        if link.through is not None:
+            towards = [through_interface(end.node) for end in ends]
+            through = (_tap(link.through, towards[0]), _tap(link.through, towards[1]))
+        yield name, LinkPlan(name, "point-to-point" if len(ends) == 2 else "lan", link.mtu, ends, through)
+
+
+def _tap(node: str, interface: str) -> Attachment:
+    return Attachment(node, interface, _mac(f"{node}:{interface}"), ())
+
+
+def _mac(end: str) -> str:
+    """Locally administered, unicast, and the same at every run, so captures of two runs can be compared."""
+    octets = hashlib.sha256(end.encode()).digest()[:5]
+    return ":".join(f"{octet:02x}" for octet in (0x02, *octets))
 
 
 def _attachment(loaded: LoadedTopology, end: str, devices: Mapping[str, Device], mtu: int) -> Attachment:
     node, interface = split_end(end)
-    # Locally administered, unicast, and the same at every run, so captures of two runs can be compared.
-    octets = hashlib.sha256(end.encode()).digest()[:5]
-    mac = ":".join(f"{octet:02x}" for octet in (0x02, *octets))
     config = next(item for item in devices[node].interfaces if item.name == interface)
     own_mtu = config.mtu if config.mtu != mtu else None
-    return Attachment(node, interface, mac, loaded.addressing.interfaces[node, interface], config.enabled, own_mtu)
+    return Attachment(
+        node, interface, _mac(end), loaded.addressing.interfaces[node, interface], config.enabled, own_mtu
+    )
 
 
 def _tunnels(devices: Mapping[str, Device]) -> Iterator[TunnelPlan]:

@@ -82,12 +82,19 @@ class Attachment:
 
 @dataclass(frozen=True)
 class LinkPlan:
-    """A veth pair, or a bridge with a veth pair to each end."""
+    """A veth pair, or a bridge with a veth pair to each end; through a node two pairs, with a bridge in that node."""
 
     name: str
     kind: Literal["point-to-point", "lan"]
     mtu: int
     ends: tuple[Attachment, ...]
+    through: tuple[Attachment, Attachment] | None = None  # its interfaces, towards the first end and the second
+
+    @property
+    def pairs(self) -> tuple[tuple[Attachment, Attachment], ...]:
+        """The veth pairs of a point-to-point link."""
+        one, other = self.ends
+        return ((one, other),) if self.through is None else ((one, self.through[0]), (self.through[1], other))
 
     @property
     def bridge(self) -> str:
@@ -119,6 +126,10 @@ class Plan:
     def attachments_of(self, node: str) -> list[tuple[LinkPlan, Attachment]]:
         return [(link, end) for link in self.links.values() for end in link.ends if end.node == node]
 
+    def on_the_path_of(self, node: str) -> list[LinkPlan]:
+        """The links that go through a node."""
+        return [link for link in self.links.values() if link.through and link.through[0].node == node]
+
     def digest(self, name: str) -> str:
         """Changes whenever a node would have to be made anew: with its own plan, or with any of its links."""
         node = self.nodes[name]
@@ -130,6 +141,7 @@ class Plan:
             "sysctls": dict(node.sysctls),
             "volumes": dict(node.volumes),
             "links": [[link.name, link.kind, link.mtu, end.interface] for link, end in links],
+            "through": [[link.name, link.mtu] for link in self.on_the_path_of(name)],
             "hosts": {
                 other: address
                 for other, address in node.hosts.items()
@@ -161,6 +173,7 @@ class Plan:
                     "kind": link.kind,
                     "mtu": link.mtu,
                     "ends": [f"{end.node}:{end.interface}" for end in link.ends],
+                    "through": link.through[0].node if link.through else None,
                 }
                 for name, link in self.links.items()
             },

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from testbed.topology.models import Link, Topology
     from testbed.topology.source import Source
 
-__all__ = ["Address", "Addressing", "Prefix", "plan_addresses", "split_end"]
+__all__ = ["Address", "Addressing", "Prefix", "plan_addresses", "split_end", "through_interface"]
 
 Prefix = IPv4Network | IPv6Network
 InterfaceAddress = IPv4Interface | IPv6Interface
@@ -61,6 +61,11 @@ def split_end(end: str) -> tuple[str, str]:
     if interface and is_ios_name(interface):
         interface = parse_interface(interface).linux
     return node, interface
+
+
+def through_interface(neighbour: str) -> str:
+    """The interface, towards one end of a link, of a node that the link goes through."""
+    return f"to-{neighbour}"[:15].rstrip("-")
 
 
 def plan_addresses(topology: Topology, source: Source) -> Addressing:

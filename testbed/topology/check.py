@@ -6,7 +6,7 @@ from collections import Counter
 from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING
 
-from testbed.topology.addressing import split_end
+from testbed.topology.addressing import split_end, through_interface
 from testbed.topology.check_services import check_services
 from testbed.topology.models import Encrypted, Reachability, SameFile, Tunnel
 from testbed.topology.proposals import check_proposal
@@ -119,6 +119,25 @@ class Checker:
                 if end in seen:
                     self.report(path, f"{end} is already an end of link '{seen[end]}'", "each interface on one link")
                 seen.setdefault(end, name)
+            if link.through is not None:
+                self._through(name, link.through, link.ends, seen)
+
+    def _through(self, name: str, node: str, ends: list[str], seen: dict[str, str]) -> None:
+        path: DataPath = ("links", name, "through")
+        spec = self.topology.nodes.get(node)
+        if spec is None:
+            self.unknown(path, "node", node, self.topology.nodes)
+            return
+        if spec.role != "host" or node in {split_end(end)[0] for end in ends}:
+            self.report(path, f"'{node}' cannot stand on the path", "a node with role: host that is no end of the link")
+        if len(ends) != 2:
+            self.report(path, "a LAN has no path to stand on", "a link with two ends")
+            return
+        for end in ends:
+            own = f"{node}:{through_interface(split_end(end)[0])}"
+            if own in seen:
+                self.report(path, f"{own} is already on link '{seen[own]}'", "another node on the path")
+            seen.setdefault(own, name)
 
     def node(self, name: str, node: Node) -> None:
         path: DataPath = ("nodes", name)

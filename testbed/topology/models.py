@@ -220,6 +220,13 @@ class Link(_Model):
         Field(description="Public links get documentation prefixes (RFC 5737, RFC 3849), private ones RFC 1918."),
     ] = "private"
     mtu: Mtu = 1500
+    through: Annotated[
+        NodeName | None,
+        Field(
+            description="A host that stands on the path of a point-to-point link, as a wiretap does: it has an "
+            "interface towards each end, `to-` and the end's node, bridges them, and has no address on the link."
+        ),
+    ] = None
 
 
 class ProtocolOptions(_Model):

@@ -1,0 +1,170 @@
+"""Taking the path of a link, so that every frame on it passes a `Wire`, and giving it back.
+
+A link that goes through a node is taken there: its bridge is opened. Another link is cut in the lab's fabric: of a
+LAN, between the bridge and one end's port; of a point-to-point link, by moving one end's interface into the fabric
+and giving that node a new one. The end that is named keeps its interface, its addresses and its routes throughout.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from testbed.errors import NetworkFailure, SettingError
+from testbed.network.links import CUT, Wiring, fabric_name
+from testbed.network.namespace import create_named, named_path, run_in_namespace
+from testbed.network.wire import Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from testbed.plan import LinkPlan, Plan
+
+__all__ = ["take_path"]
+
+
+@contextlib.contextmanager
+def take_path(plan: Plan, namespaces: Mapping[str, Path], link: str, end: str) -> Iterator[Wire]:
+    """A wire on a link while the context lasts; `forward` is away from the node `end`, one of the link's.
+
+    Raises NetworkFailure if the path is taken already, SettingError if the link does not end there.
+    """
+    planned = plan.links[link]
+    members = [item.node for item in planned.ends]
+    if end not in members:
+        raise SettingError(f"link '{link}' does not end at '{end}'", expected=f"one of {', '.join(members)}")
+    wiring = Wiring(plan.lab, namespaces)
+    take = _through if planned.through else _lan if planned.kind == "lan" else _cut
+    try:
+        with take(plan, wiring, planned, end) as (namespace, first, second), Wire(namespace, first, second) as wire:
+            yield wire
+    except NetlinkError as failure:
+        raise NetworkFailure(
+            f"cannot take the path of link '{link}'", seen=str(failure), hint="only one may take it at a time"
+        ) from failure
+
+
+@contextlib.contextmanager
+def _through(_plan: Plan, wiring: Wiring, link: LinkPlan, end: str) -> Iterator[tuple[Path, str, str]]:
+    towards_first, towards_second = link.through or link.ends
+    namespace = wiring.namespaces[towards_first.node]
+    names = [towards_first.interface, towards_second.interface]
+    if link.ends[0].node != end:
+        names.reverse()
+
+    def leave() -> None:
+        with IPRoute() as netlink:
+            for name in names:
+                index = socket.if_nametoindex(name)
+                if not netlink.get_links(index)[0].get_attr("IFLA_MASTER"):
+                    raise NetworkFailure(f"the path of link '{link.name}' is taken already")
+                netlink.link("set", index=index, master=0)
+
+    run_in_namespace(namespace, leave)
+    try:
+        yield namespace, names[0], names[1]
+    finally:
+        wiring.bridge_through(link)
+
+
+@contextlib.contextmanager
+def _lan(plan: Plan, _wiring: Wiring, link: LinkPlan, end: str) -> Iterator[tuple[Path, str, str]]:
+    fabric = named_path(fabric_name(plan.lab))
+    port = next(item.port for item in link.ends if item.node == end)
+    near, far = _names(link.name, end)
+
+    def cut() -> None:
+        with IPRoute() as netlink:
+            netlink.link("add", kind="veth", ifname=near, mtu=link.mtu, peer={"ifname": far, "mtu": link.mtu})
+            bridge = socket.if_nametoindex(link.bridge)
+            netlink.link("set", index=socket.if_nametoindex(far), master=bridge, state="up")
+            netlink.link("set", index=socket.if_nametoindex(near), state="up")
+            netlink.link("set", index=socket.if_nametoindex(port), master=0)
+
+    def mend() -> None:
+        with IPRoute() as netlink, contextlib.suppress(OSError):  # gone with its node
+            netlink.link(
+                "set", index=socket.if_nametoindex(port), master=socket.if_nametoindex(link.bridge), state="up"
+            )
+        _delete(near)
+
+    run_in_namespace(fabric, cut)
+    try:
+        yield fabric, port, near
+    finally:
+        run_in_namespace(fabric, mend)
+
+
+@contextlib.contextmanager
+def _cut(plan: Plan, wiring: Wiring, link: LinkPlan, end: str) -> Iterator[tuple[Path, str, str]]:
+    fabric = create_named(fabric_name(plan.lab))
+    other = next(item for item in link.ends if item.node != end)
+    there = wiring.namespaces[other.node]
+    near, far = _names(link.name, end)
+
+    def move_in(handle: int) -> None:
+        with IPRoute() as netlink:
+            index = socket.if_nametoindex(other.interface)
+            netlink.link("set", index=index, net_ns_fd=handle, ifname=near)
+
+    def join(handle: int) -> None:
+        with IPRoute() as netlink:
+            new = {"ifname": other.interface, "net_ns_fd": handle, "mtu": link.mtu, "address": other.mac}
+            netlink.link("add", kind="veth", ifname=far, mtu=link.mtu, peer=new)
+            for name in (near, far):
+                netlink.link("set", index=socket.if_nametoindex(name), state="up")
+
+    def move_back(handle: int) -> None:
+        _delete(far)
+        with IPRoute() as netlink, contextlib.suppress(OSError):  # gone with the other node
+            index = socket.if_nametoindex(near)
+            netlink.link("set", index=index, net_ns_fd=handle, ifname=other.interface)
+
+    def configure() -> None:
+        wiring.configure(plan.nodes[other.node], plan.attachments_of(other.node))
+
+    def free() -> None:
+        if near in {name for _, name in socket.if_nameindex()}:  # a move that cannot rename moves all the same
+            raise NetworkFailure(f"the path of link '{link.name}' is taken already")
+
+    run_in_namespace(fabric, free)
+    with _open(fabric) as inside, _open(there) as outside:
+        run_in_namespace(there, _with(move_in, inside))
+        try:
+            run_in_namespace(fabric, _with(join, outside))
+            configure()
+            yield fabric, near, far
+        finally:
+            run_in_namespace(fabric, _with(move_back, outside))
+            configure()
+
+
+def _with(work: Callable[[int], None], handle: int) -> Callable[[], None]:
+    return lambda: work(handle)
+
+
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[int]:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _names(link: str, end: str) -> tuple[str, str]:
+    """Of 15 characters at most, and the same for every process, so that a path cannot be taken twice."""
+    digest = hashlib.sha256(f"{link}:{end}".encode()).hexdigest()[:9]
+    return f"{CUT}{digest}a", f"{CUT}{digest}b"
+
+
+def _delete(name: str) -> None:
+    with IPRoute() as netlink, contextlib.suppress(OSError):
+        netlink.link("del", index=socket.if_nametoindex(name))

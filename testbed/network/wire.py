@@ -1,0 +1,225 @@
+"""A wire in user space: what arrives at one interface leaves at the other, unless a rule has something to say.
+
+For whoever stands on a path: an adversary that flips, holds, drops and repeats, and a bad line that loses and delays.
+Source of the socket options: linux/if_packet.h.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import heapq
+import itertools
+import select
+import socket
+import struct
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from testbed.errors import NetworkFailure
+from testbed.network.namespace import run_in_namespace
+from testbed.network.packet import dissect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+    from testbed.network.packet import Packet
+
+__all__ = ["Direction", "Rule", "Transit", "Wire"]
+
+Direction = Literal["forward", "backward"]
+
+_ETH_P_ALL = 3
+_SOL_PACKET, _ADD_MEMBERSHIP, _PACKET_STATISTICS, _PROMISCUOUS, _IGNORE_OUTGOING = 263, 1, 6, 1, 23
+_SO_RCVBUFFORCE, _BUFFER = 33, 64 * 1024 * 1024
+_SNAP = 65535
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Transit:
+    """A frame on its way; `forward` is from the first interface to the second. It is still held for `delay_s`."""
+
+    direction: Direction
+    data: bytes
+    delay_s: float = 0.0
+
+    @cached_property
+    def packet(self) -> Packet:
+        return dissect(self.data)
+
+    def with_data(self, data: bytes) -> Transit:
+        return Transit(self.direction, data, self.delay_s)
+
+    def delayed(self, seconds: float) -> Transit:
+        return replace(self, delay_s=self.delay_s + seconds)
+
+
+@dataclass
+class Passed:
+    """Frames that arrived at the wire and that left it, by direction."""
+
+    arrived: dict[Direction, int] = field(default_factory=lambda: {"forward": 0, "backward": 0})
+    left: dict[Direction, int] = field(default_factory=lambda: {"forward": 0, "backward": 0})
+
+
+class Rule(Protocol):
+    """What becomes of a frame: nothing, itself, another one, several."""
+
+    def __call__(self, transit: Transit, /) -> Iterable[Transit]: ...
+
+
+class Wire:
+    """Forwards between two interfaces of a namespace, in both directions, from entering the context until its end.
+
+    Whole: `lost` counts frames that came faster than they were taken, which a proof has to know of.
+    """
+
+    def __init__(self, namespace: Path, first: str, second: str) -> None:
+        self._namespace = namespace
+        self._names = (first, second)
+        self._rules: tuple[Rule, ...] = ()
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[float, int, Transit]] = []
+        self._numbers = itertools.count()
+        self._thread = threading.Thread(target=self._run, name=f"wire-{first}", daemon=True)
+        self._ending = False
+        self.passed = Passed()
+        self.lost = 0
+
+    def __enter__(self) -> Wire:
+        self._sockets = run_in_namespace(self._namespace, self._open)
+        self._wake = socket.socketpair()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """What is still held is let go at once."""
+        self._ending = True
+        self._wake[1].send(b"x")
+        self._thread.join()
+        for raw in self._sockets:
+            self.lost += struct.unpack("II", raw.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1]
+            raw.close()
+        for end in self._wake:
+            end.close()
+
+    @contextlib.contextmanager
+    def rule(self, rule: Rule) -> Iterator[None]:
+        """Let a rule decide of every frame while the context lasts; after those that are there already.
+
+        It is called in the wire's thread, one frame at a time. Injected frames pass no rule.
+        """
+        with self._lock:
+            self._rules = (*self._rules, rule)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._rules = tuple(item for item in self._rules if item is not rule)
+
+    def inject(self, direction: Direction, frames: Iterable[bytes]) -> int:
+        """Send frames of one's own in a direction, in this order, and return how many."""
+        sent = 0
+        for data in frames:
+            self._send(Transit(direction, data))
+            sent += 1
+        return sent
+
+    def _open(self) -> tuple[socket.socket, socket.socket]:
+        first = _open(self._names[0])
+        try:
+            return first, _open(self._names[1])
+        except NetworkFailure:
+            first.close()
+            raise
+
+    def _run(self) -> None:
+        poller = select.poll()
+        for handle in (*self._sockets, self._wake[0]):
+            poller.register(handle, select.POLLIN)
+        sources: dict[int, Direction] = {
+            self._sockets[0].fileno(): "forward",
+            self._sockets[1].fileno(): "backward",
+        }
+        while not self._ending:
+            for number, _ in poller.poll(self._patience_ms()):
+                if number in sources:
+                    self._take(sources[number])
+                else:
+                    self._wake[0].recv(64)
+            self._release(time.monotonic())
+        self._release(float("inf"))
+
+    def _patience_ms(self) -> float | None:
+        with self._lock:
+            if not self._waiting:
+                return None
+            return max(0.0, (self._waiting[0][0] - time.monotonic()) * 1000)
+
+    def _take(self, direction: Direction) -> None:
+        raw = self._sockets[0 if direction == "forward" else 1]
+        for _ in range(_BATCH):
+            try:
+                data = raw.recv(_SNAP)
+            except BlockingIOError:
+                return
+            except OSError as failure:  # the interface is down, or is being taken away
+                if failure.errno not in (errno.ENETDOWN, errno.ENODEV, errno.ENXIO):
+                    raise
+                return
+            self.passed.arrived[direction] += 1
+            self._decide(Transit(direction, data))
+
+    def _decide(self, arrived: Transit) -> None:
+        transits = [arrived]
+        for rule in self._rules:
+            transits = [result for transit in transits for result in rule(transit)]
+        for transit in transits:
+            if transit.delay_s > 0:
+                with self._lock:
+                    heapq.heappush(self._waiting, (time.monotonic() + transit.delay_s, next(self._numbers), transit))
+            else:
+                self._send(transit)
+
+    def _release(self, now: float) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting or self._waiting[0][0] > now:
+                    return
+                transit = heapq.heappop(self._waiting)[2]
+            self._send(transit)
+
+    def _send(self, transit: Transit) -> None:
+        raw = self._sockets[1 if transit.direction == "forward" else 0]
+        try:
+            raw.send(transit.data)
+        except BlockingIOError:
+            self.lost += 1
+        except OSError as failure:  # a line that is down carries nothing; nor one a frame that is too long
+            if failure.errno not in (errno.ENETDOWN, errno.ENODEV, errno.ENXIO, errno.EMSGSIZE, errno.ENOBUFS):
+                raise
+            return
+        self.passed.left[transit.direction] += 1
+
+
+def _open(interface: str) -> socket.socket:
+    raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # nothing arrives before it is bound
+    try:
+        raw.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+        raw.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)  # else it would forward what it has sent itself
+        wish = struct.pack("iHH8s", socket.if_nametoindex(interface), _PROMISCUOUS, 0, b"")
+        raw.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, wish)
+        raw.bind((interface, _ETH_P_ALL))
+        raw.setblocking(False)
+    except OSError as failure:
+        raw.close()
+        raise NetworkFailure(f"cannot take the wire at {interface}", seen=failure.strerror or str(failure)) from failure
+    return raw

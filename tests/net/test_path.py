@@ -1,0 +1,178 @@
+"""Taking a path: each way carries what the link carried, rules decide, and afterwards all is as before."""
+
+from __future__ import annotations
+
+import ipaddress
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pyroute2 import IPRoute
+
+from testbed.device import build_devices
+from testbed.errors import NetworkFailure, SettingError
+from testbed.network.capture import Capture
+from testbed.network.links import Wiring, fabric_name
+from testbed.network.namespace import named_path, run_in_namespace
+from testbed.network.packet import dissect
+from testbed.network.path import take_path
+from testbed.network.probe import Echo, EchoResult, echo
+from testbed.network.wire import Transit, Wire
+from testbed.plan import Plan, build_plan
+from tests.net.test_links import build, interfaces
+from tests.unit.topologies import loaded
+
+TEXT = """
+version: 1
+name: paths
+nodes:
+  a: {role: router}
+  b: {role: router}
+  c: {role: host}
+links:
+  straight: {ends: ["a:straight", "b:straight"], prefixes: [203.0.113.0/30, "2001:db8:7::/64"], mtu: 1400}
+  tapped: {ends: ["a:tapped", "b:tapped"], prefixes: [198.51.100.0/30, "2001:db8:8::/64"], through: c}
+  lan: {ends: ["a:lan", "b:lan"], prefixes: [192.168.7.0/24]}
+"""
+B = {"straight": "203.0.113.2", "tapped": "198.51.100.2", "lan": "192.168.7.2"}
+
+
+@pytest.fixture
+def plan(lab_name: str) -> Plan:
+    made = loaded(TEXT)
+    plan = build_plan(made, build_devices(made), "kernel")
+    lan = replace(plan.links["lan"], kind="lan")
+    return replace(plan, lab=lab_name, links={**plan.links, "lan": lan})
+
+
+@pytest.fixture
+def wired(plan: Plan, namespaces: dict[str, Path]) -> Plan:
+    build(Wiring(plan.lab, namespaces), plan)
+    return plan
+
+
+def pings(namespaces: dict[str, Path], address: str, count: int = 5, interval_s: float = 0.01) -> EchoResult:
+    probe = Echo(namespaces["a"], ipaddress.ip_address(address))
+    return echo([probe], count=count, interval_s=interval_s, wait_s=0.5)[0]
+
+
+def icmp(transit: Transit) -> bool:
+    return transit.packet.kind == "icmp"
+
+
+@pytest.mark.parametrize("link", ["straight", "tapped", "lan"])
+@pytest.mark.parametrize("end", ["a", "b"])
+def test_a_taken_path_carries_everything_and_is_given_back(
+    wired: Plan, namespaces: dict[str, Path], link: str, end: str
+) -> None:
+    before = {name: interfaces(path) for name, path in namespaces.items()}
+    assert pings(namespaces, B[link]).received == 5
+    with take_path(wired, namespaces, link, end) as wire:
+        assert pings(namespaces, B[link]).received == 5
+        assert wire.passed.arrived["forward"] >= 5
+        assert wire.passed.arrived["backward"] >= 5
+    assert wire.lost == 0
+    assert pings(namespaces, B[link]).received == 5
+    assert {name: interfaces(path) for name, path in namespaces.items()} == before
+    fabric = interfaces(named_path(fabric_name(wired.lab)))
+    assert not [name for name in fabric if name.startswith("cut-")]
+
+
+@pytest.mark.parametrize("link", ["straight", "tapped", "lan"])
+def test_rules_drop_repeat_delay_and_change(wired: Plan, namespaces: dict[str, Path], link: str) -> None:
+    with take_path(wired, namespaces, link, "a") as wire:
+
+        def drop(transit: Transit) -> Iterable[Transit]:
+            return () if icmp(transit) else (transit,)
+
+        with wire.rule(drop):
+            assert pings(namespaces, B[link], count=2).received == 0
+        assert pings(namespaces, B[link], count=2).received == 2
+
+        def twice(transit: Transit) -> Iterable[Transit]:
+            return (transit, transit) if transit.direction == "forward" else (transit,)
+
+        with wire.rule(twice), Capture(namespaces["b"], link) as seen:
+            assert pings(namespaces, B[link], count=3).received == 3
+        requests = [frame for frame in seen.frames if dissect(frame.data).detail == "type 8"]
+        assert len(requests) == 6
+
+        with wire.rule(lambda transit: [transit.delayed(0.05)]):
+            begun = time.monotonic()
+            assert pings(namespaces, B[link], count=1).received == 1
+            assert time.monotonic() - begun >= 0.1
+
+
+def test_frames_of_ones_own_reach_the_end_and_pass_no_rule(wired: Plan, namespaces: dict[str, Path]) -> None:
+    kept: list[bytes] = []
+
+    def keep(transit: Transit) -> Iterable[Transit]:
+        if icmp(transit) and transit.direction == "forward":
+            kept.append(transit.data)
+        return [transit]
+
+    with take_path(wired, namespaces, "tapped", "a") as wire, wire.rule(keep):
+        assert pings(namespaces, B["tapped"], count=1).received == 1
+        with Capture(namespaces["b"], "tapped") as seen, Capture(namespaces["a"], "tapped") as answers:
+            assert wire.inject("forward", [kept[0]] * 3) == 3
+            assert pings(namespaces, B["tapped"], count=1).received == 1  # after them, so they have come
+        assert len([frame for frame in seen.frames if frame.data == kept[0]]) == 3
+        assert len([frame for frame in answers.frames if dissect(frame.data).detail == "type 0"]) == 4
+
+
+def test_a_path_is_taken_once(wired: Plan, namespaces: dict[str, Path]) -> None:
+    for link in ("straight", "tapped", "lan"):
+        with take_path(wired, namespaces, link, "a"):
+            with pytest.raises(NetworkFailure, match="tak"), take_path(wired, namespaces, link, "a"):
+                pass
+            assert pings(namespaces, B[link]).received == 5
+    with pytest.raises(SettingError, match="does not end at 'c'"), take_path(wired, namespaces, "tapped", "c"):
+        pass
+
+
+TAKER = """
+import pickle, sys
+from testbed.network.path import take_path
+plan, namespaces, link = pickle.load(open(sys.argv[1], "rb"))
+with take_path(plan, namespaces, link, "a"):
+    print("taken", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("link", ["straight", "tapped", "lan"])
+def test_up_mends_what_a_killed_process_left(
+    wired: Plan, namespaces: dict[str, Path], link: str, tmp_path: Path
+) -> None:
+    (tmp_path / "arguments").write_bytes(pickle.dumps((wired, namespaces, link)))
+    argv = [sys.executable, "-c", TAKER, str(tmp_path / "arguments")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as taker:
+        assert taker.stdout is not None
+        assert taker.stdout.readline() == b"taken\n"
+        taker.kill()
+    assert pings(namespaces, B[link], count=1).received == 0
+    build(Wiring(wired.lab, namespaces), wired)
+    assert pings(namespaces, B[link]).received == 5
+    assert not [name for name in interfaces(named_path(fabric_name(wired.lab))) if name.startswith("cut-")]
+
+
+def test_a_wire_outlives_an_interface_that_goes_down_and_comes_back(wired: Plan, namespaces: dict[str, Path]) -> None:
+    def put(state: str) -> None:
+        with IPRoute() as netlink:
+            netlink.link("set", index=netlink.link_lookup(ifname="tapped")[0], state=state)
+
+    with take_path(wired, namespaces, "tapped", "a") as wire:
+        run_in_namespace(namespaces["a"], lambda: put("down"))
+        wire.inject("backward", [bytes(64)])
+        run_in_namespace(namespaces["a"], lambda: put("up"))
+        assert pings(namespaces, B["tapped"], count=5).received == 5
+
+
+def test_what_is_no_interface_is_said(namespaces: dict[str, Path]) -> None:
+    with pytest.raises(NetworkFailure, match="no interface with this name"), Wire(namespaces["a"], "lo", "nothing"):
+        pass
