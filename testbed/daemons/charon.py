@@ -191,6 +191,16 @@ class Charon:
         with self._session() as session:
             return [bytes(item["data"]) for item in session.list_certs({"type": "X509_CRL"}) if "data" in item]
 
+    def clear_credentials(self) -> None:
+        """Forget all certificates, keys and secrets that were loaded."""
+        with self._session() as session:
+            session.clear_creds()
+
+    def flush_crls(self) -> None:
+        """Forget the revocation lists in memory, so that the next question asks the CA."""
+        with self._session() as session:
+            session.flush_certs({"type": "X509_CRL"})
+
     def algorithms(self) -> dict[str, dict[str, str]]:
         """Class of algorithm to algorithm to the plugin that implements it."""
         with self._session() as session:

@@ -80,5 +80,22 @@ _KNOWN: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], datetime], str]], 
         re.compile(r"no trusted \w+ public key found for '(.*)'"),
         _text("no certificate of {0} can be trusted"),
     ),
+    (
+        re.compile(r"constraint requires (.*) authentication, but (.*) was used"),
+        _text("{0} authentication is required, and the peer used {1}"),
+    ),
+    (
+        re.compile(r"found \d+ matching configs?, but none allows (.*) authentication using (.*)"),
+        _text("no connection allows {0} authentication using {1}"),
+    ),
+    (re.compile(r"but MAC mismatched"), _text("the peer's pre-shared key is another one: its AUTH payload is wrong")),
+    (
+        re.compile(r"invalid (?:HASH|ID)_V1 payload length, decryption failed\?"),
+        _text("the peer's pre-shared key is another one: what it encrypts with it cannot be read"),
+    ),
+    (
+        re.compile(r"calculated HASH does not match HASH payload"),
+        _text("the peer's pre-shared key is another one: its HASH payload is wrong"),
+    ),
     (re.compile(r"giving up after \d+ retransmits"), _text("the peer does not answer")),
 )

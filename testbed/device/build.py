@@ -183,7 +183,7 @@ class _Builder:
                 config = self._connection(connection_name, connection, name)
                 connections.append(config)
                 secret = self._loaded.secrets.get(("ipsec", connection_name, "authentication", "secret"))
-                if secret is not None:
+                if secret is not None and connection.authentication.method == "psk":
                     keys.append(PreSharedKey(connection_name, secret, (config.local.identity, config.remote.identity)))
         return tuple(connections), tuple(keys)
 

@@ -28,6 +28,7 @@ class Packet:
     destination: IPv4Address | IPv6Address | None
     length: int
     detail: str = ""
+    offset: int = 0  # where the ESP packet, the IKE message or what UDP carries begins in the frame
 
     def __str__(self) -> str:
         ends = f"{self.source} > {self.destination} " if self.source else ""
@@ -67,17 +68,17 @@ def _transport(
     *,
     fragment: bool,
 ) -> Packet:
-    def packet(kind: Kind, detail: str = "") -> Packet:
-        return Packet(kind, ip_address(ends[0]), ip_address(ends[1]), len(frame), detail)
+    def packet(kind: Kind, detail: str = "", at: int = 0) -> Packet:
+        return Packet(kind, ip_address(ends[0]), ip_address(ends[1]), len(frame), detail, at)
 
     if protocol == _ESP:
         spi, sequence = struct.unpack_from("!II", frame, offset) if not fragment else (0, 0)
-        return packet("esp", f"spi {spi:08x} seq {sequence}" if not fragment else "fragment")
+        return packet("esp", f"spi {spi:08x} seq {sequence}" if not fragment else "fragment", 0 if fragment else offset)
     if fragment:
         return packet("other", f"fragment of protocol {protocol}")
     if protocol == _UDP:
-        kind, detail = _udp(frame, offset)
-        return packet(kind, detail)
+        kind, detail, begins = _udp(frame, offset)
+        return packet(kind, detail, begins)
     if protocol == _TCP:
         ports = struct.unpack_from("!HH", frame, offset)
         return packet("tcp", f"{ports[0]} > {ports[1]}")
@@ -90,24 +91,24 @@ def _transport(
     return packet("other", f"protocol {protocol}")
 
 
-def _udp(frame: bytes, offset: int) -> tuple[Kind, str]:
+def _udp(frame: bytes, offset: int) -> tuple[Kind, str, int]:
     source, destination, length = struct.unpack_from("!HHH", frame, offset)
     payload = frame[offset + 8 : offset + length]
-    ports = f"{source} > {destination}"
+    ports, begins = f"{source} > {destination}", offset + 8
     if not {source, destination} & _IKE_PORTS:
-        return "udp", ports
+        return "udp", ports, begins
     if 4500 in (source, destination):
         if payload == b"\xff":
-            return "nat-keepalive", ports
+            return "nat-keepalive", ports, begins
         if payload[:4] != bytes(4):  # no non-ESP marker: RFC 3948
-            return "esp", f"spi {payload[:4].hex()} in UDP {ports}"
-        payload = payload[4:]
+            return "esp", f"spi {payload[:4].hex()} in UDP {ports}", begins
+        payload, begins = payload[4:], begins + 4
     if len(payload) < 28:
-        return "udp", ports
+        return "udp", ports, begins
     exchange = {2: "main mode", 4: "aggressive mode", 5: "informational", 32: "quick mode"} | {
         34: "IKE_SA_INIT",
         35: "IKE_AUTH",
         36: "CREATE_CHILD_SA",
         37: "INFORMATIONAL",
     }
-    return "ike", f"IKEv{payload[17] >> 4} {exchange.get(payload[18], payload[18])}"
+    return "ike", f"IKEv{payload[17] >> 4} {exchange.get(payload[18], payload[18])}", begins

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from testbed.network.packet import Packet
 
-__all__ = ["Direction", "Rule", "Transit", "Wire"]
+__all__ = ["Direction", "Rule", "Sender", "Transit", "Wire"]
 
 Direction = Literal["forward", "backward"]
 
@@ -208,6 +208,24 @@ class Wire:
                 raise
             return
         self.passed.left[transit.direction] += 1
+
+
+class Sender:
+    """Frames of one's own out of one interface of a namespace, whatever they say of their sender. A context manager."""
+
+    def __init__(self, namespace: Path, interface: str) -> None:
+        self._namespace = namespace
+        self._interface = interface
+
+    def __enter__(self) -> Sender:
+        self._socket = run_in_namespace(self._namespace, lambda: _open(self._interface))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def send(self, data: bytes) -> None:
+        self._socket.send(data)
 
 
 def _open(interface: str) -> socket.socket:

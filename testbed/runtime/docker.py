@@ -7,6 +7,7 @@ files, and gets its links from `testbed.network`.
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import threading
 from pathlib import Path
@@ -154,6 +155,10 @@ class DockerRuntime:
 
     def last_words(self, node: NodeState) -> str:
         return self._last_words(node.reference)
+
+    def describe(self, node: NodeState) -> str:
+        with _translated("the engine does not describe the node", node.name):
+            return json.dumps(self.api.inspect_container(node.reference))
 
     def interactive(self, node: NodeState, argv: Sequence[str]) -> list[str]:
         return ["docker", "exec", "--interactive", "--tty", node.reference, *argv]

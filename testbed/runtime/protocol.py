@@ -96,5 +96,8 @@ class Runtime(Protocol):
     def last_words(self, node: NodeState) -> str:
         """The last lines that a node's first process wrote."""
 
+    def describe(self, node: NodeState) -> str:
+        """All that the engine tells of a node to whoever may ask it."""
+
     def interactive(self, node: NodeState, argv: Sequence[str]) -> list[str]:
         """The command line that gives a person a terminal in a node."""

@@ -42,6 +42,7 @@ def check(topology: Topology, source: Source, folder: Path) -> None:
     checker.addresses()
     for name, connection in topology.ipsec.items():
         checker.connection(name, connection)
+    checker.rogue()
     checker.expectations()
     check_services(checker)
 
@@ -271,6 +272,23 @@ class Checker:
                     self.report((*path, protocol, "proposals", index), wrong[0], expected, wrong[1])
         for peer_name, peer in connection.peers.items():
             self._peer((*path, "peers", peer_name), peer_name, peer.interface, peer.protects)
+
+    def rogue(self) -> None:
+        rogue = self.topology.rogue
+        if rogue is None:
+            return
+        node = self.topology.nodes.get(rogue.node)
+        if node is None:
+            self.unknown(("rogue", "node"), "node", rogue.node, self.topology.nodes)
+            return
+        for key in ("foreign", "revoked", "other"):
+            name = getattr(rogue, key)
+            if name not in node.trustpoints:
+                self.unknown(("rogue", key), "trustpoint", name, node.trustpoints)
+        taps = {link.through for link in self.topology.links.values()}
+        if not any(self._share_a_link(rogue.node, tap) for tap in taps if tap):
+            message = f"no link leads from '{rogue.node}' to a node on a path"
+            self.report(("rogue", "node"), message, "a link to the node that another link goes `through`")
 
     def _peer(self, path: DataPath, name: str, interface: str, protects: list[str]) -> None:
         node = self.topology.nodes.get(name)

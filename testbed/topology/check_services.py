@@ -176,8 +176,6 @@ class _Services:
         here: DataPath = ("ipsec", name, "authentication")
         if method == "psk" and secret is None:
             self._report(here, "the key 'secret' is missing", "text, {env: NAME} or {file: PATH}")
-        elif method != "psk" and secret is not None:
-            self._report((*here, "secret"), f"{method} has no use for a secret", "no 'secret', or method: psk")
         for peer_name, peer in connection.peers.items():
             node = self._nodes.get(peer_name)
             path: DataPath = ("ipsec", name, "peers", peer_name)

@@ -9,7 +9,15 @@ from __future__ import annotations
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from testbed.ios.names import is_ios_name, parse_interface
 from testbed.topology.secrets import SecretSource
@@ -31,6 +39,7 @@ __all__ = [
     "Peer",
     "ProtocolOptions",
     "Reachability",
+    "Rogue",
     "Route",
     "SameFile",
     "SharedFile",
@@ -252,7 +261,7 @@ class Authentication(_Model):
     ] = "psk"
     secret: Annotated[
         str | SecretSource | None,
-        Field(description="The pre-shared key: literal text, or where it is.", repr=False),
+        Field(description="The pre-shared key: literal text, or where it is. Only `psk` uses it.", repr=False),
     ] = None
 
 
@@ -276,11 +285,18 @@ class Peer(_Model):
     ] = None
 
 
+_EXCHANGES = {"ikev1-main": (1, False), "ikev1-aggressive": (1, True), "ikev2": (2, False)}
+
+
 class Connection(_Model):
     """An IPsec connection between two routers, with selectors as in a crypto map."""
 
     version: Annotated[Literal[1, 2], Field(description="IKE version.")] = 2
     aggressive: Annotated[bool, Field(description="IKEv1 aggressive mode instead of main mode.")] = False
+    exchange: Annotated[
+        Literal["ikev1-main", "ikev1-aggressive", "ikev2"] | None,
+        Field(description="Version and mode in one word, instead of `version` and `aggressive`."),
+    ] = None
     authentication: Authentication
     ike: ProtocolOptions = ProtocolOptions(proposals=["aes256-sha256-modp2048"])
     esp: ProtocolOptions = ProtocolOptions(proposals=["aes256-sha256"])
@@ -293,6 +309,16 @@ class Connection(_Model):
         dict[NodeName, Peer],
         Field(min_length=2, max_length=2, description="Two routers; the first one initiates."),
     ]
+
+    @model_validator(mode="before")
+    @classmethod
+    def one_word(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or data.get("exchange") not in _EXCHANGES:
+            return data
+        if "version" in data or "aggressive" in data:
+            raise ValueError("names 'exchange' beside 'version' or 'aggressive'")
+        version, aggressive = _EXCHANGES[data["exchange"]]
+        return {**data, "version": version, "aggressive": aggressive}
 
 
 State = Annotated[
@@ -369,6 +395,17 @@ Expectation = Annotated[
 ]
 
 
+class Rogue(_Model):
+    """A router that plays a peer it is not, for `testbed prove`. A link leads from it to the node on the path."""
+
+    node: NodeName
+    foreign: Annotated[
+        ServerName, Field(description="Its trustpoint with a certificate, for the peer's name, of another CA.")
+    ]
+    revoked: Annotated[ServerName, Field(description="With one of the peers' CA, for the peer's name; it is revoked.")]
+    other: Annotated[ServerName, Field(description="With one of the peers' CA, for another name.")]
+
+
 class Topology(_Model):
     """A lab: nodes, links, IPsec connections, and what is expected of them."""
 
@@ -385,4 +422,5 @@ class Topology(_Model):
     nodes: Annotated[dict[NodeName, Node], Field(min_length=1)]
     links: dict[LinkName, Link] = {}
     ipsec: Annotated[dict[LinkName, Connection], Field(description="IPsec connections by name.")] = {}
+    rogue: Rogue | None = None
     expectations: list[Expectation] = []

@@ -5,23 +5,23 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
-from testbed.console.drops import inbound_drops
 from testbed.console.numbers import conn_ids, flow_ids
 from testbed.console.session import Exec
 from testbed.console.show.isakmp import clock_text, group_number
 from testbed.device.ios.crypto import map_entries
 from testbed.device.ios.lists import entry_text, is_extended, list_statements
+from testbed.verify.drops import drops_of_charon, drops_of_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from testbed.console.drops import Drops
     from testbed.console.router import LiveRouter
     from testbed.console.session import Session
     from testbed.daemons.sa import ChildSa, IkeSa
     from testbed.device import ChildConfig, ConnectionConfig
     from testbed.ios.configuration import Statement
     from testbed.ios.grammar import Match
+    from testbed.verify.drops import Drops
 
 __all__ = ["SHOW", "entry_list"]
 
@@ -217,7 +217,7 @@ def _ipsec_sa(session: Session, match: Match[Exec]) -> Iterator[str]:
     """Every flow of every map that is on an interface, whether it has SAs or not."""
     router = session.router
     sas = router.sas()
-    drops = inbound_drops(router)
+    drops = _inbound_drops(router)
     last: str | None = None
     detail = match.get("detail") is not None
     for connection in router.device.connections:
@@ -373,7 +373,7 @@ def _session(session: Session, match: Match[Exec]) -> Iterator[str]:
         yield ""
     for connection in router.device.connections:
         own = [sa for sa in sas if sa.name == connection.name]
-        yield from _one_session(router, connection, own, inbound_drops(router) if detail else None)
+        yield from _one_session(router, connection, own, _inbound_drops(router) if detail else None)
 
 
 def _one_session(
@@ -407,6 +407,14 @@ def _one_session(
     for child in connection.children:
         yield from _session_flow(child, [item for item in installed if item.name == child.name], drops)
     yield ""
+
+
+def _inbound_drops(router: LiveRouter) -> dict[str, Drops]:
+    """By inbound SPI, of SAs of which any packet was dropped."""
+    if router.lab.plan.dataplane == "kernel":
+        return drops_of_kernel(router.ask("ip", "-s", "xfrm", "state"))
+    inbound = [child.spi_in for sa in router.sas() for child in sa.children if child.spi_in]
+    return drops_of_charon(router.log(), inbound)
 
 
 def _session_flow(child: ChildConfig, found: list[ChildSa], drops: Mapping[str, Drops] | None) -> Iterator[str]:

@@ -6,10 +6,12 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from testbed.console.router import LiveRouter
+from testbed.runtime.files import read_log
 
-__all__ = ["Drops", "inbound_drops"]
+if TYPE_CHECKING:
+    from testbed.verify.live import LiveLab
+
+__all__ = ["Drops", "drops_of_charon", "drops_of_kernel", "total_drops"]
 
 # libipsec's words, `src/libipsec/esp_packet.c` and `ipsec_processor.c`: the first line has no SPI, so it counts for
 # the SA of which the next line speaks, or for the only one there is.
@@ -19,25 +21,33 @@ _SPI = re.compile(r"SPI ([0-9a-f]{8})")
 # `ip -s xfrm state`: `proto esp spi 0xc5…(…)`, and below it `replay-window 0 replay 3 failed 1`.
 _STATE = re.compile(r"spi 0x([0-9a-f]{8})")
 _STATS = re.compile(r"replay (\d+) failed (\d+)")
+# Of the whole network stack, Documentation/networking/xfrm_proc.rst.
+_SEQUENCE, _PROTOCOL = "XfrmInStateSeqError", "XfrmInStateProtoError"
 
 
 @dataclass(frozen=True)
 class Drops:
-    """Packets of one inbound SA."""
+    """Packets of one inbound SA, or of all there ever were."""
 
     replayed: int
     forged: int
 
-
-def inbound_drops(router: LiveRouter) -> dict[str, Drops]:
-    """By inbound SPI, of SAs of which any packet was dropped."""
-    if router.lab.plan.dataplane == "kernel":
-        return _of_kernel(router.ask("ip", "-s", "xfrm", "state"))
-    inbound = [child.spi_in for sa in router.sas() for child in sa.children if child.spi_in]
-    return _of_charon(router.log(), inbound)
+    def since(self, before: Drops) -> Drops:
+        return Drops(self.replayed - before.replayed, self.forged - before.forged)
 
 
-def _of_kernel(text: str) -> dict[str, Drops]:
+def total_drops(live: LiveLab, node: str) -> Drops:
+    """All that a node has dropped since it, or its charon's log, began."""
+    if live.plan.dataplane == "kernel":
+        text = live.execute(node, ["cat", "/proc/net/xfrm_stat"]).text
+        counts = {name: int(value) for name, value in (line.split() for line in text.splitlines())}
+        return Drops(counts.get(_SEQUENCE, 0), counts.get(_PROTOCOL, 0))
+    log = read_log(live.state(node).identity.directory, "charon.log")
+    return Drops(log.count(_REPLAYED), log.count(_FORGED))
+
+
+def drops_of_kernel(text: str) -> dict[str, Drops]:
+    """By inbound SPI, from `ip -s xfrm state`; of SAs of which any packet was dropped."""
     found: dict[str, Drops] = {}
     spi = ""
     for line in text.splitlines():
@@ -50,7 +60,8 @@ def _of_kernel(text: str) -> dict[str, Drops]:
     return found
 
 
-def _of_charon(log: str, inbound: list[str]) -> dict[str, Drops]:
+def drops_of_charon(log: str, inbound: list[str]) -> dict[str, Drops]:
+    """By inbound SPI, from charon's log; `inbound` are the SPIs that there are."""
     replayed: dict[str, int] = {}
     forged: dict[str, int] = {}
     lines = log.splitlines()

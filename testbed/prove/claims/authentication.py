@@ -1,0 +1,181 @@
+"""Authentication: nobody but the peer gets an SA, whatever he knows of it and wherever he stands."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from testbed.daemons.enrolment import node_time
+from testbed.daemons.reasons import explain_refusal
+from testbed.deadline import Deadline
+from testbed.network.capture import Capture
+from testbed.network.packet import dissect
+from testbed.network.wire import Sender
+from testbed.prove.claims.traffic import ARRIVAL_S, expect_valid, unharmed
+from testbed.prove.rogue import Impersonation, find_rogue, initiator_spi
+from testbed.runtime.files import read_file, read_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from testbed.device import ConnectionConfig, TrustpointConfig
+    from testbed.network.capture import Frame
+    from testbed.prove.result import Findings
+    from testbed.prove.rogue import RogueRouter
+    from testbed.prove.scene import OnPath, Scene
+
+__all__ = ["authentication"]
+
+_KEY_COMPROMISE = 1  # RFC 5280, section 5.3.1
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """How the rogue tries to be the far end: with a secret, or with a key and its certificate."""
+
+    what: str
+    config: ConnectionConfig
+    secret: bytes | None = None
+    key: bytes = b""
+    certificate: bytes = b""
+
+
+def authentication(scene: Scene, path: OnPath, found: Findings) -> None:
+    """A rogue in the place of the peer, on the path, with four credentials; and its address from off the path."""
+    scene.bring_up()
+    rogue = find_rogue(scene)
+    if rogue is None:
+        found.fail("nobody of this lab can play the peer: no `rogue`, or no node on the path of the near router")
+        return
+    before = (scene.spis(scene.near), scene.spis(scene.far))
+    with scene.stream() as stream:
+        expect_valid(stream, found, "before")
+        with Impersonation.playing(scene, path, rogue) as peer:
+            for attempt in _attempts(scene, rogue):
+                _refused(scene, peer, attempt, found)
+        _spoofed(scene, path, rogue, peer.first_messages, found)
+        expect_valid(stream, found, "afterwards")
+    unharmed(scene, found, before)
+
+
+def _attempts(scene: Scene, rogue: RogueRouter) -> Iterator[_Attempt]:
+    """All as the far end, so with its address, its identity and its selectors; but for what the name says."""
+    base = replace(scene.far.connection, lifetime_s=None)
+    if base.trustpoint is None:
+        yield _Attempt("the wrong pre-shared key", base, secret=secrets.token_bytes(16))
+    else:
+        key, certificate = _self_made(scene, rogue, base.local.identity)
+        yield _Attempt("a key of its own, certified by itself", base, key=key, certificate=certificate)
+    spec = rogue.spec
+    _revoke(scene, rogue, spec.revoked)
+    for what, name in (
+        ("a certificate of another CA", spec.foreign),
+        ("a revoked certificate", spec.revoked),
+        ("the right CA's certificate, of somebody else", spec.other),
+    ):
+        trustpoint = _trustpoint(scene, rogue, name)
+        config = replace(base, trustpoint=name, local=replace(base.local, identity=trustpoint.fqdn))
+        directory = scene.live.state(rogue.node).identity.directory
+        key = read_file(directory / "nvram-private" / f"{trustpoint.key_label}.pem") or b""
+        certificate = read_file(directory / "nvram-x509" / f"{name}.pem") or b""
+        yield _Attempt(what, config, key=key, certificate=certificate)
+
+
+def _trustpoint(scene: Scene, rogue: RogueRouter, name: str) -> TrustpointConfig:
+    return next(item for item in scene.lab.devices[rogue.node].trustpoints if item.name == name)
+
+
+def _self_made(scene: Scene, rogue: RogueRouter, identity: str) -> tuple[bytes, bytes]:
+    """A key, and a certificate for an identity that it has signed itself."""
+    key = scene.live.execute(rogue.node, ["pki", "--gen", "--type", "rsa", "--size", "2048", "--outform", "pem"]).stdout
+    argv = ["pki", "--self", "--dn", f"CN={identity}", "--san", identity, "--outform", "pem"]
+    state = scene.live.state(rogue.node)
+    return key, scene.live.runtime.execute(state, argv, stdin=key).stdout
+
+
+def _revoke(scene: Scene, rogue: RogueRouter, name: str) -> None:
+    """Let the CA revoke a certificate, unless it has, and the near end forget the list that it knows."""
+    trustpoint = _trustpoint(scene, rogue, name)
+    certificate = scene.live.enrolment(rogue.node, trustpoint).certificate
+    if certificate is None or trustpoint.server is None:
+        return
+    authority = scene.live.certificate_authority(trustpoint.server)
+    known = {item["serial"]: item for item in authority.certificates()}
+    if known.get(certificate.serial, {}).get("revoked") is None:
+        authority.revoke(certificate.serial, _KEY_COMPROMISE)
+    authority.publish_crl()
+    scene.charon(scene.near).flush_crls()
+
+
+def _refused(scene: Scene, peer: Impersonation, attempt: _Attempt, found: Findings) -> None:
+    """One attempt: no SA, at neither end, and why, in the words of charon's log."""
+    near, rogue = scene.near, peer.rogue
+    nodes = (near.node, rogue.node)
+    written = {name: len(_log(scene, name)) for name in nodes}
+    known = {sa.unique_id for sa in scene.charon(near).sas()}
+    told = peer.attempt(attempt.config, attempt.secret, attempt.key, attempt.certificate)
+    new = [sa for sa in scene.charon(near).sas() if sa.unique_id not in known and sa.established]
+    reasons = [
+        f"{name}: {reason}"
+        for name in nodes
+        for reason in explain_refusal(_log(scene, name)[written[name] :], node_time(scene.live.state(name)))
+    ]
+    found.expect(
+        told is not None and not new and bool(reasons),
+        f"{attempt.what}: refused; {'; '.join(reasons)}",
+        f"{attempt.what}: " + (f"refused, and no log says why ({told})" if told and not new else "it has an SA"),
+    )
+
+
+def _spoofed(scene: Scene, path: OnPath, rogue: RogueRouter, messages: list[bytes], found: Findings) -> None:
+    """From off the path the peer's address is easily sent, but the answers go to the peer, which wants none of them."""
+    what = "the peer's address from off the path"
+    own = next(
+        (end for _, end in scene.live.plan.attachments_of(rogue.node) if end.interface != rogue.own.interface), None
+    )
+    if not messages or own is None:
+        found.fail(f"{what}: there is no message to send, or no line to send it on")
+        return
+    gateway = next(
+        end for link in scene.live.plan.links.values() for end in link.ends if own in link.ends and end != own
+    )
+    message, spi = _renamed(messages[0], gateway.mac, own.mac)
+    namespace = scene.live.state(rogue.node).namespace
+    known = {sa.unique_id for sa in scene.charon(scene.near).sas()}
+    mark = path.mark
+    with Capture(namespace, own.interface) as seen, Sender(namespace, own.interface) as sender:
+        sender.send(message)
+
+        def answered() -> bool:
+            return any(_is_ike(frame, spi, scene.near.outer) for frame in path.since(mark))
+
+        Deadline(ARRIVAL_S).until(answered, "an answer to the spoofed message")
+    back = sum(_is_ike(frame, spi, scene.near.outer) for frame in seen.frames)
+    new = [sa for sa in scene.charon(scene.near).sas() if sa.unique_id not in known]
+    found.numbers["spoofed_answers_to_attacker"] = back
+    found.expect(
+        back == 0 and not any(sa.established for sa in new),
+        f"{what}: answered to the true peer, which does not go on; the attacker saw nothing and has no SA",
+        f"{what}: {back} answers came to the attacker, {sum(sa.established for sa in new)} SAs",
+    )
+
+
+def _renamed(frame: bytes, destination: str, source: str) -> tuple[bytes, bytes]:
+    """The first message of a negotiation under another initiator's SPI, for a link with these hardware addresses."""
+    spi, offset = secrets.token_bytes(8), dissect(frame).offset
+    data = bytearray(frame)
+    data[:12] = bytes.fromhex((destination + source).replace(":", ""))
+    data[offset : offset + 8] = spi
+    header = 14 + (data[14] & 0x0F) * 4
+    data[header + 6 : header + 8] = b"\0\0"  # no checksum
+    return bytes(data), spi
+
+
+def _is_ike(frame: Frame, spi: bytes, source: object) -> bool:
+    packet = dissect(frame.data)
+    return packet.kind == "ike" and packet.source == source and initiator_spi(frame.data, packet.offset) == spi
+
+
+def _log(scene: Scene, node: str) -> str:
+    return read_log(scene.live.state(node).identity.directory, "charon.log")

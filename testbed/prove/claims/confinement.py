@@ -1,0 +1,182 @@
+"""Key confinement: no key is where somebody who may not have it could read it."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from testbed.runtime.files import read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from testbed.prove.result import Findings
+    from testbed.prove.scene import OnPath, Scene
+    from testbed.runtime import NodeState
+
+__all__ = ["key_confinement"]
+
+_PACKAGES = ("etc/ssl/certs", "var/lib/dpkg", "var/lib/apt", "var/cache")  # of the distribution, in every image
+_LARGEST = 1024 * 1024
+_FOLDERS = ("etc", "home", "opt", "root", "run", "srv", "tmp", "var")
+_SMALLEST_RSA = 300  # bytes of DER
+_SHORTEST = 6  # of a pre-shared key: what is shorter stands everywhere by chance
+_PEM = re.compile(rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----(.*?)-----END", re.DOTALL)
+_SECRET = re.compile(rb'^\s*secret = "?0s([A-Za-z0-9+/=]+)', re.MULTILINE)
+_SESSION = re.compile(r"(?:enc|auth-trunc|aead) \S+ 0x([0-9a-f]+)")
+# What charon would write at level 4 of `ike` and `chd`: `Sk_ei secret => 32 bytes @ …`.
+_DUMPED = re.compile(r"(?:secret|key|SKEYSEED|Sk_\w+|SKEYID\w*) => \d+ bytes @")
+
+
+@dataclass(frozen=True)
+class _Needle:
+    """A key, and how it would be recognised."""
+
+    what: str
+    forms: tuple[bytes, ...]
+
+    def within(self, data: bytes) -> bool:
+        return any(form in data for form in self.forms)
+
+
+def key_confinement(scene: Scene, _path: OnPath, found: Findings) -> None:
+    """Every key of every node is looked for in every place that is not its own."""
+    scene.bring_up()
+    needles = [needle for state in scene.live.states.values() if state.running for needle in _needles(scene, state)]
+    for kind in ("private", "pre-shared", "session"):
+        found.numbers[f"{kind}_keys"] = sum(needle.what.startswith(kind) for needle in needles)
+    found.expect(bool(needles), f"{len(needles)} keys are looked for", "there is no key to look for")
+    for where, places in _places(scene).items():
+        seen, looked = [], 0
+        for name, data in places:
+            looked += 1
+            seen += [f"{needle.what} in {name}" for needle in needles if needle.within(data)]
+        found.numbers[f"looked_{where.replace(' ', '_')}"] = looked
+        found.expect(not seen, f"none in {looked} {where}", "; ".join(seen[:3]))
+    for name, state in scene.live.states.items():
+        dumped = sum(len(_DUMPED.findall(text.decode(errors="replace"))) for _, text in _logs(state))
+        if dumped:
+            found.fail(f"the logs of {name} hold {dumped} dumps of session keys")
+    _control(scene, needles, found)
+
+
+def _needles(scene: Scene, state: NodeState) -> Iterator[_Needle]:
+    directory = state.identity.directory
+    for path in sorted((directory / "nvram-private").glob("*.pem")):
+        for kind, body in _PEM.findall(read_file(path) or b""):
+            text = b"".join(body.split())
+            begin, end = _secret_part(kind, len(base64.b64decode(text)))
+            forms = (text[begin // 3 * 4 : end // 3 * 4], base64.b64decode(text)[begin:end])
+            yield _Needle(f"private key {path.stem} of {state.name}", forms)
+    for text in _SECRET.findall(read_file(directory / "files/etc/swanctl/swanctl.conf") or b""):
+        key = base64.b64decode(text)
+        if len(key) >= _SHORTEST:
+            yield _Needle(f"pre-shared key of {state.name}", (key, text.rstrip(b"="), binascii.hexlify(key)))
+    if scene.live.plan.dataplane == "kernel" and scene.live.devices[state.name].runs_ike:
+        for text in _SESSION.findall(scene.live.execute(state.name, ["ip", "xfrm", "state"]).text):
+            yield _Needle(f"session key of {state.name}", (text.encode(), bytes.fromhex(text)))
+
+
+def _secret_part(kind: bytes, size: int) -> tuple[int, int]:
+    """Octets of a key's DER, from and to multiples of three, in which nothing is public.
+
+    Of RSA the last quarter: exponents and coefficient (RFC 8017). Of an elliptic key what follows the head of its own
+    structure (RFC 5915), or of PKCS #8 around it (RFC 5958).
+    """
+    if size < _SMALLEST_RSA:
+        return (9, 36) if kind.startswith(b"EC") else (36, 66)
+    begin = size * 3 // 4 // 3 * 3
+    return begin, begin + 36
+
+
+def _places(scene: Scene) -> dict[str, list[tuple[str, bytes]]]:
+    """Everything that somebody may read who may not have a key, by what it is."""
+    found: dict[str, list[tuple[str, bytes]]] = {
+        "environments": [],
+        "argument lists": [],
+        "logs": [],
+        "world-readable files": [],
+        "descriptions of containers": [],
+    }
+    for name, state in scene.live.states.items():
+        if not state.running:
+            continue
+        for pid, process in _processes(state):
+            found["environments"].append((f"the environment of {name}, process {pid}", _read(process / "environ")))
+            found["argument lists"].append((f"the arguments of {name}, process {pid}", _read(process / "cmdline")))
+        found["logs"] += [(f"{path.name} of {name}", data) for path, data in _logs(state)]
+        found["world-readable files"] += [(f"{path} of {name}", data) for path, data in _readable(state)]
+        described = scene.live.runtime.describe(state).encode()
+        found["descriptions of containers"].append((f"`inspect` of {name}", described))
+    plan = repr(scene.live.plan.to_dict()).encode()
+    found["descriptions of containers"].append(("`testbed inspect`", plan))
+    return found
+
+
+def _processes(state: NodeState) -> Iterator[tuple[str, Path]]:
+    """Of the node's own PID namespace."""
+    own = Path(f"/proc/{state.pid}/ns/pid").readlink()
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                if (process / "ns/pid").readlink() == own:
+                    yield process.name, process
+            except OSError:  # it has ended
+                continue
+
+
+def _logs(state: NodeState) -> Iterator[tuple[Path, bytes]]:
+    for path in sorted((state.identity.directory / "log").rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            yield path, _read(path)
+
+
+def _readable(state: NodeState) -> Iterator[tuple[Path, bytes]]:
+    """Files that any user of the node may read, below folders that any user may enter."""
+    root = Path(f"/proc/{state.pid}/root")
+    for folder in _FOLDERS:
+        for directory, names, files in os.walk(root / folder):
+            here = Path(directory)
+            below = str(here.relative_to(root))
+            names[:] = [
+                name for name in names if f"{below}/{name}" not in _PACKAGES and _others(here / name, stat.S_IXOTH)
+            ]
+            for name in files:
+                path = here / name
+                if _others(path, stat.S_IROTH) and path.is_file() and path.stat().st_size <= _LARGEST:
+                    yield Path("/") / path.relative_to(root), _read(path)
+
+
+def _others(path: Path, bit: int) -> bool:
+    try:
+        facts = path.lstat()
+    except OSError:
+        return False
+    return bool(facts.st_mode & bit) and not stat.S_ISLNK(facts.st_mode)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # a process that has ended, a file that has gone
+        return b""
+
+
+def _control(scene: Scene, needles: list[_Needle], found: Findings) -> None:
+    """The same search finds every key where it belongs, in files that root alone may read."""
+    own: list[bytes] = []
+    for state in scene.live.states.values():
+        directory = state.identity.directory
+        own += [_read(path) for path in (directory / "nvram-private").glob("*.pem")]
+        own.append(_read(directory / "files/etc/swanctl/swanctl.conf"))
+    own = [b"".join(data.split()) if b"PRIVATE KEY" in data else data for data in own]
+    wanted = [needle for needle in needles if not needle.what.startswith("session")]
+    seen = sum(any(needle.within(data) for data in own) for needle in wanted)
+    text = f"{seen} of {len(wanted)} are found where they belong"
+    found.expect(seen == len(wanted), f"control: {text}", f"the control fails: {text}")

@@ -1,0 +1,73 @@
+"""What several claims do with what the tunnel carries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from testbed.deadline import Deadline
+from testbed.errors import DeadlineExceeded
+from testbed.verify.drops import total_drops
+
+if TYPE_CHECKING:
+    from testbed.network.wire import Direction, Transit
+    from testbed.prove.result import Findings
+    from testbed.prove.scene import End, Scene
+    from testbed.prove.stream import Stream
+    from testbed.verify.drops import Drops
+    from testbed.verify.live import LiveLab
+
+__all__ = ["ARRIVAL_S", "altered", "await_drops", "carries", "expect_valid", "unharmed"]
+
+ARRIVAL_S = 5.0
+_SETTLE_S = 5.0
+_VALID = 10
+
+
+def carries(transit: Transit, stream: Stream, direction: Direction) -> bool:
+    """Whether a frame on the path may be a datagram of the stream: ESP in its direction, or the datagram in clear."""
+    packet = transit.packet
+    if transit.direction != direction:
+        return False
+    return packet.kind == "esp" or (packet.kind == "udp" and stream.belongs(packet.source, packet.destination))
+
+
+def altered(transit: Transit, bit: int) -> Transit:
+    """With one bit of the ESP packet, or of what UDP carries, the other way.
+
+    What counts is that it reaches the daemon: a wrong checksum of UDP would not, so there is none (RFC 768).
+    """
+    data = bytearray(transit.data)
+    begins = transit.packet.offset
+    data[begins + bit // 8] ^= 0x80 >> bit % 8
+    header = 14 + (data[14] & 0x0F) * 4 if data[14] >> 4 == 4 else 0
+    if header and data[23] == 17:
+        data[header + 6 : header + 8] = b"\0\0"
+    return transit.with_data(bytes(data))
+
+
+def await_drops(live: LiveLab, end: End, before: Drops, expected: int) -> Drops:
+    """What a node has dropped since: waits until it is as much as expected, which counters take a moment to be."""
+
+    def look() -> Drops | None:
+        seen = total_drops(live, end.node).since(before)
+        return seen if seen.replayed + seen.forged >= expected else None
+
+    try:
+        return Deadline(_SETTLE_S).until(look, "the receiver's counters")
+    except DeadlineExceeded:
+        return total_drops(live, end.node).since(before)
+
+
+def expect_valid(stream: Stream, found: Findings, when: str) -> bool:
+    """A valid packet after each attack: the receiver still takes what is genuine."""
+    numbers = stream.deliver(_VALID, Deadline(ARRIVAL_S))
+    arrived = stream.delivered(numbers)
+    return found.expect(
+        arrived == _VALID, f"{arrived} of {_VALID} valid packets pass {when}", f"{arrived} of {_VALID} pass {when}"
+    )
+
+
+def unharmed(scene: Scene, found: Findings, before: tuple[set[str], set[str]]) -> bool:
+    """The same SAs as before, at both ends."""
+    now = (scene.spis(scene.near), scene.spis(scene.far))
+    return found.expect(now == before, "both ends have the SAs that they had", "the SAs are others than before")

@@ -1,0 +1,113 @@
+"""Trying claims one after another on one scene, and keeping what was seen."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from testbed.errors import SettingError, TestbedError
+from testbed.lab.evidence import write_evidence
+from testbed.prove import claims
+from testbed.prove.result import Findings, Proof
+from testbed.prove.scene import find_scene
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
+
+    from testbed.lab import Lab
+    from testbed.prove.scene import OnPath, Scene
+
+__all__ = ["CLAIMS", "Claim", "prove"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A promise, and how it is tried."""
+
+    name: str
+    promise: str
+    attempt: Callable[[Scene, OnPath, Findings], None]
+
+
+CLAIMS: Mapping[str, Claim] = {
+    name: Claim(name, promise, attempt)
+    for name, promise, attempt in (
+        ("confidentiality", "who sees all of the path learns nothing of what crosses it", claims.confidentiality),
+        ("integrity", "what was changed on the path is not delivered, and is counted", claims.integrity),
+        ("authentication", "nobody but the peer gets an SA", claims.authentication),
+        ("anti-replay", "what was delivered once is not delivered again", claims.anti_replay),
+        ("forward-secrecy", "a rekeying makes keys of a key exchange of its own", claims.forward_secrecy),
+        ("hidden-addresses", "no private address is seen on an untrusted link", claims.hidden_addresses),
+        ("no-leak", "without a tunnel nothing leaves, rather than in clear", claims.no_leak),
+        ("key-confinement", "no key is where somebody could read it who may not", claims.key_confinement),
+    )
+}
+
+
+def prove(
+    lab: Lab,
+    wanted: Iterable[str] = (),
+    *,
+    connection: str | None = None,
+    hosts: tuple[str, str] | None = None,
+    evidence: Path | None = None,
+) -> list[Proof]:
+    """Try claims, all of them if none is named, on a connection of a running lab, the first if none is named.
+
+    `hosts` are the nodes between which traffic runs, near end first; found by their addresses when left out. Below
+    `evidence` a folder is written for each claim: captures, the SAs before and after, logs, configurations, versions.
+    What refutes a claim raises nothing. Raises SettingError for a claim or a connection that there is not.
+    """
+    names = list(wanted) or list(CLAIMS)
+    unknown = [name for name in names if name not in CLAIMS]
+    if unknown:
+        raise SettingError(f"there is no claim '{unknown[0]}'", expected=f"one of {', '.join(CLAIMS)}")
+    scene = find_scene(lab, connection, hosts)
+    scene.bring_up()
+    proofs: list[Proof] = []
+    with scene.on_path() as path:
+        for name in names:
+            proofs.append(_tried(CLAIMS[name], scene, path, evidence))
+            path.frames.clear()
+    return proofs
+
+
+def _tried(claim: Claim, scene: Scene, path: OnPath, evidence: Path | None) -> Proof:
+    found, begun = Findings(), time.monotonic()
+    before = _sas(scene) if evidence else {}
+    with scene.lab.events.step("prove", claim.promise, claim.name):
+        try:
+            claim.attempt(scene, path, found)
+        except TestbedError as failure:
+            found.fail(f"it could not be tried to its end: {str(failure).replace(chr(10), ';')}")
+    if path.wire.lost:
+        found.fail(f"the wire lost {path.wire.lost} frames, so nothing that was counted can be relied on")
+    proof = Proof(
+        claim.name,
+        claim.promise,
+        tuple(found.shown),
+        tuple(found.refuted),
+        found.numbers,
+        time.monotonic() - begun,
+    )
+    if evidence is None:
+        return proof
+    return _written(replace(proof, evidence=evidence / claim.name), scene, path, before)
+
+
+def _written(proof: Proof, scene: Scene, path: OnPath, before: Mapping[str, object]) -> Proof:
+    folder = proof.evidence
+    assert folder is not None  # noqa: S101 - the caller has just set it
+    write_evidence(scene.lab, folder, {scene.near.link: path.frames})
+    (folder / "sas-before.json").write_text(json.dumps(before, indent=2))
+    (folder / "proof.json").write_text(json.dumps(proof.to_dict(), indent=2))
+    versions = {end.node: scene.charon(end).version().__dict__ for end in (scene.near, scene.far)}
+    (folder / "versions.json").write_text(json.dumps(versions, indent=2))
+    return proof
+
+
+def _sas(scene: Scene) -> dict[str, object]:
+    return {end.node: [sa.to_dict() for sa in scene.charon(end).sas()] for end in (scene.near, scene.far)}
