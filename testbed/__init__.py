@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from testbed.errors import TestbedError, TopologyError
     from testbed.events import EventStream
     from testbed.lab import Lab, Node
+    from testbed.proof import Proof, prove
     from testbed.topology import load_topology
     from testbed.verify import Verdict
 
@@ -31,10 +32,12 @@ __all__ = [
     "EventStream",
     "Lab",
     "Node",
+    "Proof",
     "TestbedError",
     "TopologyError",
     "Verdict",
     "load_topology",
+    "prove",
 ]
 
 _HOMES = {
@@ -42,10 +45,12 @@ _HOMES = {
     "EventStream": "testbed.events",
     "Lab": "testbed.lab",
     "Node": "testbed.lab",
+    "Proof": "testbed.proof",
     "TestbedError": "testbed.errors",
     "TopologyError": "testbed.errors",
     "Verdict": "testbed.verify",
     "load_topology": "testbed.topology",
+    "prove": "testbed.proof",
 }
 
 

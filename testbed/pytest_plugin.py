@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
     from testbed.lab import Lab
     from testbed.network.capture import Capture, Frame
+    from testbed.proof import Proof
 
-__all__ = ["lab"]
+__all__ = ["lab", "prove"]
 
 _SCOPES = ("function", "module", "session")
 _CAPTURE_LIMIT = 64 * 1024 * 1024
@@ -132,6 +133,28 @@ def lab(request: pytest.FixtureRequest) -> Generator[Lab]:
     with _captured(made) as captures:
         request.node.stash[_CAPTURES] = captures
         yield made
+
+
+@pytest.fixture
+def prove(lab: Lab) -> Callable[..., list[Proof]]:
+    """A function that tries claims on the test's lab, and fails the test with what speaks against one.
+
+        def test_the_goals(prove):
+            prove("confidentiality", "integrity", "anti-replay")
+
+    See `testbed.prove` for its other arguments. A claim that cannot be tried in this lab fails, too.
+    """
+
+    def attempt(*claims: str, **options: Any) -> list[Proof]:
+        from testbed.proof import prove as try_claims  # noqa: PLC0415
+
+        proofs = try_claims(lab, claims, **options)
+        broken = [str(proof) for proof in proofs if not proof.proven]
+        if broken:
+            pytest.fail("\n".join(broken), pytrace=False)
+        return proofs
+
+    return attempt
 
 
 def _wish(request: pytest.FixtureRequest) -> _Wish:

@@ -97,9 +97,11 @@ def _label(event: StepStarted | StepFinished) -> str:
     return f"{event.subject}: {event.text}" if event.subject else event.text
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
-    """A plain table; cells are shown as they are, whatever characters they hold."""
-    made = Table(title=title, title_justify="left", header_style="bold", expand=False)
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None, *, ruled: bool = False
+) -> None:
+    """A plain table; cells are shown as they are, whatever characters they hold. `ruled` draws lines between rows."""
+    made = Table(title=title, title_justify="left", header_style="bold", expand=False, show_lines=ruled)
     for column in columns:
         made.add_column(column, overflow="fold")
     for row in rows:

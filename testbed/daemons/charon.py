@@ -196,10 +196,10 @@ class Charon:
         with self._session() as session:
             session.clear_creds()
 
-    def flush_crls(self) -> None:
-        """Forget the revocation lists in memory, so that the next question asks the CA."""
+    def flush_certificates(self) -> None:
+        """Forget the certificates and revocation lists that it has received. What is loaded stays."""
         with self._session() as session:
-            session.flush_certs({"type": "X509_CRL"})
+            session.flush_certs()
 
     def algorithms(self) -> dict[str, dict[str, str]]:
         """Class of algorithm to algorithm to the plugin that implements it."""

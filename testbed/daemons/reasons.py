@@ -88,6 +88,11 @@ _KNOWN: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], datetime], str]], 
         re.compile(r"found \d+ matching configs?, but none allows (.*) authentication using (.*)"),
         _text("no connection allows {0} authentication using {1}"),
     ),
+    (
+        re.compile(r"self-signed certificate \"(.*)\" is not trusted"),
+        _text("the certificate of {0} is signed by itself"),
+    ),
+    (re.compile(r"signature validation failed"), _text("the peer's signature is not by the key of its certificate")),
     (re.compile(r"but MAC mismatched"), _text("the peer's pre-shared key is another one: its AUTH payload is wrong")),
     (
         re.compile(r"invalid (?:HASH|ID)_V1 payload length, decryption failed\?"),

@@ -22,10 +22,12 @@ def test_the_surface() -> None:
         "EventStream",
         "Lab",
         "Node",
+        "Proof",
         "TestbedError",
         "TopologyError",
         "Verdict",
         "load_topology",
+        "prove",
     ]
     for name in testbed.__all__:
         assert getattr(testbed, name) is not None
@@ -47,7 +49,7 @@ def test_what_a_module_exports_exists(name: str) -> None:
 
 ORDER = [
     *("ios.reader", "topology", "device", "render", "plan", "runtime", "network", "daemons", "verify", "lab"),
-    *("console", "guide", "cli"),
+    *("proof", "console", "guide", "cli"),
 ]
 
 

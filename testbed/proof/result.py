@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Findings", "Proof"]
+__all__ = ["Findings", "Proof", "UntriedError"]
 
 Number = int | float | str
 
@@ -24,21 +24,27 @@ class Proof:
     refuted: tuple[str, ...]
     numbers: Mapping[str, Number]
     duration_s: float
+    untried: str | None = None  # why it could not be tried here
     evidence: Path | None = None
 
     @property
     def proven(self) -> bool:
-        return not self.refuted
+        return not self.refuted and self.untried is None
 
     def __str__(self) -> str:
         outcome = "proven" if self.proven else "NOT proven"
-        lines = [f"{self.claim}: {outcome} - {self.promise}"]
+        lines = [f"{self.claim}: {outcome if self.untried is None else 'not tried'} - {self.promise}"]
+        lines += [f"  {self.untried}"] if self.untried else []
         lines += [f"  not so: {text}" for text in self.refuted]
         lines += [f"  shown: {text}" for text in self.shown]
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "proven": self.proven, "evidence": str(self.evidence) if self.evidence else None}
+
+
+class UntriedError(Exception):
+    """A claim cannot be tried in this lab; the text says what is missing."""
 
 
 @dataclass

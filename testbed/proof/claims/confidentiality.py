@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from testbed.deadline import Deadline
 from testbed.network.packet import dissect
-from testbed.prove.claims.traffic import ARRIVAL_S
+from testbed.proof.claims.traffic import ARRIVAL_S
 from testbed.verify.wire import inspect_frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from testbed.network.capture import Frame
-    from testbed.prove.result import Findings
-    from testbed.prove.scene import OnPath, Scene
-    from testbed.prove.stream import Stream
+    from testbed.proof.result import Findings
+    from testbed.proof.scene import OnPath, Scene
+    from testbed.proof.stream import Stream
 
 __all__ = ["confidentiality", "entropy", "inner_headers"]
 

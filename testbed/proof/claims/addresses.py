@@ -6,13 +6,13 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from testbed.deadline import Deadline
-from testbed.prove.claims.confidentiality import inner_headers
-from testbed.prove.claims.traffic import ARRIVAL_S
+from testbed.proof.claims.confidentiality import inner_headers
+from testbed.proof.claims.traffic import ARRIVAL_S
 from testbed.verify.wire import inspect_frames
 
 if TYPE_CHECKING:
-    from testbed.prove.result import Findings
-    from testbed.prove.scene import OnPath, Scene
+    from testbed.proof.result import Findings
+    from testbed.proof.scene import OnPath, Scene
 
 __all__ = ["hidden_addresses"]
 

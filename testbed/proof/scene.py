@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from testbed.errors import SettingError
 from testbed.network.capture import Frame
 from testbed.network.path import take_path
-from testbed.prove.stream import Stream
+from testbed.proof.stream import Stream
 from testbed.runtime.files import read_file
 
 if TYPE_CHECKING:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from testbed.errors import SettingError, TestbedError
 from testbed.lab.evidence import write_evidence
-from testbed.prove import claims
-from testbed.prove.result import Findings, Proof
-from testbed.prove.scene import find_scene
+from testbed.proof import claims
+from testbed.proof.result import Findings, Proof, UntriedError
+from testbed.proof.scene import find_scene
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from testbed.lab import Lab
-    from testbed.prove.scene import OnPath, Scene
+    from testbed.proof.scene import OnPath, Scene
 
 __all__ = ["CLAIMS", "Claim", "prove"]
 
@@ -76,11 +76,13 @@ def prove(
 
 
 def _tried(claim: Claim, scene: Scene, path: OnPath, evidence: Path | None) -> Proof:
-    found, begun = Findings(), time.monotonic()
+    found, begun, untried = Findings(), time.monotonic(), None
     before = _sas(scene) if evidence else {}
     with scene.lab.events.step("prove", claim.promise, claim.name):
         try:
             claim.attempt(scene, path, found)
+        except UntriedError as missing:
+            untried = str(missing)
         except TestbedError as failure:
             found.fail(f"it could not be tried to its end: {str(failure).replace(chr(10), ';')}")
     if path.wire.lost:
@@ -92,6 +94,7 @@ def _tried(claim: Claim, scene: Scene, path: OnPath, evidence: Path | None) -> P
         tuple(found.refuted),
         found.numbers,
         time.monotonic() - begun,
+        untried,
     )
     if evidence is None:
         return proof

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from testbed.deadline import Deadline
-from testbed.prove.claims.traffic import altered, await_drops, carries, expect_valid, unharmed
+from testbed.proof.claims.traffic import altered, await_drops, carries, expect_valid, unharmed
 from testbed.verify.drops import total_drops
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from testbed.network.wire import Direction, Transit
-    from testbed.prove.result import Findings
-    from testbed.prove.scene import End, OnPath, Scene
-    from testbed.prove.stream import Stream
+    from testbed.proof.result import Findings
+    from testbed.proof.scene import End, OnPath, Scene
+    from testbed.proof.stream import Stream
 
 __all__ = ["integrity"]
 

@@ -12,8 +12,9 @@ from testbed.deadline import Deadline
 from testbed.network.capture import Capture
 from testbed.network.packet import dissect
 from testbed.network.wire import Sender
-from testbed.prove.claims.traffic import ARRIVAL_S, expect_valid, unharmed
-from testbed.prove.rogue import Impersonation, find_rogue, initiator_spi
+from testbed.proof.claims.traffic import ARRIVAL_S, expect_valid, unharmed
+from testbed.proof.result import UntriedError
+from testbed.proof.rogue import Impersonation, find_rogue, initiator_spi
 from testbed.runtime.files import read_file, read_log
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
     from testbed.device import ConnectionConfig, TrustpointConfig
     from testbed.network.capture import Frame
-    from testbed.prove.result import Findings
-    from testbed.prove.rogue import RogueRouter
-    from testbed.prove.scene import OnPath, Scene
+    from testbed.proof.result import Findings
+    from testbed.proof.rogue import RogueRouter
+    from testbed.proof.scene import OnPath, Scene
 
 __all__ = ["authentication"]
 
@@ -46,8 +47,10 @@ def authentication(scene: Scene, path: OnPath, found: Findings) -> None:
     scene.bring_up()
     rogue = find_rogue(scene)
     if rogue is None:
-        found.fail("nobody of this lab can play the peer: no `rogue`, or no node on the path of the near router")
-        return
+        raise UntriedError(
+            "nobody of this lab can play the peer: that takes a `rogue`, and a node that the near router's link goes "
+            "through (see topologies/ipsec-goals)"
+        )
     before = (scene.spis(scene.near), scene.spis(scene.far))
     with scene.stream() as stream:
         expect_valid(stream, found, "before")
@@ -95,7 +98,7 @@ def _self_made(scene: Scene, rogue: RogueRouter, identity: str) -> tuple[bytes, 
 
 
 def _revoke(scene: Scene, rogue: RogueRouter, name: str) -> None:
-    """Let the CA revoke a certificate, unless it has, and the near end forget the list that it knows."""
+    """Let the CA revoke a certificate, unless it has."""
     trustpoint = _trustpoint(scene, rogue, name)
     certificate = scene.live.enrolment(rogue.node, trustpoint).certificate
     if certificate is None or trustpoint.server is None:
@@ -105,12 +108,12 @@ def _revoke(scene: Scene, rogue: RogueRouter, name: str) -> None:
     if known.get(certificate.serial, {}).get("revoked") is None:
         authority.revoke(certificate.serial, _KEY_COMPROMISE)
     authority.publish_crl()
-    scene.charon(scene.near).flush_crls()
 
 
 def _refused(scene: Scene, peer: Impersonation, attempt: _Attempt, found: Findings) -> None:
     """One attempt: no SA, at neither end, and why, in the words of charon's log."""
     near, rogue = scene.near, peer.rogue
+    scene.charon(near).flush_certificates()  # of earlier attempts, whose faults it would tell again
     nodes = (near.node, rogue.node)
     written = {name: len(_log(scene, name)) for name in nodes}
     known = {sa.unique_id for sa in scene.charon(near).sas()}

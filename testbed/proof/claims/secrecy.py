@@ -14,8 +14,8 @@ from testbed.runtime.files import read_log
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from testbed.prove.result import Findings
-    from testbed.prove.scene import End, OnPath, Scene
+    from testbed.proof.result import Findings
+    from testbed.proof.scene import End, OnPath, Scene
 
 __all__ = ["forward_secrecy", "rekeying_payloads"]
 

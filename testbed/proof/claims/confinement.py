@@ -16,8 +16,8 @@ from testbed.runtime.files import read_file
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from testbed.prove.result import Findings
-    from testbed.prove.scene import OnPath, Scene
+    from testbed.proof.result import Findings
+    from testbed.proof.scene import OnPath, Scene
     from testbed.runtime import NodeState
 
 __all__ = ["key_confinement"]

@@ -10,9 +10,9 @@ from testbed.verify.drops import total_drops
 
 if TYPE_CHECKING:
     from testbed.network.wire import Direction, Transit
-    from testbed.prove.result import Findings
-    from testbed.prove.scene import End, Scene
-    from testbed.prove.stream import Stream
+    from testbed.proof.result import Findings
+    from testbed.proof.scene import End, Scene
+    from testbed.proof.stream import Stream
     from testbed.verify.drops import Drops
     from testbed.verify.live import LiveLab
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from testbed.network.capture import Frame
     from testbed.network.wire import Transit
     from testbed.plan import Attachment
-    from testbed.prove.scene import OnPath, Scene
+    from testbed.proof.scene import OnPath, Scene
     from testbed.topology.models import Rogue
 
 __all__ = ["Impersonation", "RogueRouter", "find_rogue", "initiator_spi"]

@@ -6,16 +6,16 @@ import threading
 from typing import TYPE_CHECKING
 
 from testbed.deadline import Deadline
-from testbed.prove.claims.confidentiality import inner_headers
-from testbed.prove.claims.traffic import expect_valid
+from testbed.proof.claims.confidentiality import inner_headers
+from testbed.proof.claims.traffic import expect_valid
 from testbed.verify.wire import inspect_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from testbed.prove.result import Findings
-    from testbed.prove.scene import OnPath, Scene
-    from testbed.prove.stream import Stream
+    from testbed.proof.result import Findings
+    from testbed.proof.scene import OnPath, Scene
+    from testbed.proof.stream import Stream
 
 __all__ = ["no_leak"]
 
