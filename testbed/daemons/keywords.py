@@ -59,7 +59,7 @@ def _encryption(name: str | None, bits: int | None) -> str | None:
 def _group(name: str | None) -> str | None:
     if name is None:
         return None
-    simple = name.lower()
+    simple = re.sub(r"^modp_(\d+)_(\d+)$", r"modp\1s\2", name.lower())  # RFC 5114: a subgroup's size as well
     return {"curve_25519": "curve25519", "curve_448": "curve448"}.get(
         simple, re.sub(r"^(modp|ecp)_(\d+)(_bp)?$", lambda m: f"{m[1]}{m[2]}{'bp' if m[3] else ''}", simple)
     )

@@ -49,7 +49,7 @@ def test_what_a_module_exports_exists(name: str) -> None:
 
 ORDER = [
     *("ios.reader", "topology", "device", "render", "plan", "runtime", "network", "daemons", "verify", "lab"),
-    *("proof", "exchange", "console", "guide", "cli"),
+    *("proof", "exchange", "matrix", "console", "guide", "cli"),
 ]
 
 
