@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from testbed.cli import ca, clock, doctor, exchange, guide, ios, ipsec, labs, matrix, nodes, output, prove, wire
+from testbed.cli import ca, clock, doctor, exchange, fault, guide, ios, ipsec, labs, matrix, nodes, output, prove, wire
 from testbed.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PREREQUISITE, EXIT_USAGE
 from testbed.errors import PrerequisiteError, SettingError, TestbedError, TopologyError
 
@@ -20,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for group in (labs, prove, exchange, matrix, ios, guide, ipsec, ca, clock, nodes, wire, doctor):
+for group in (labs, prove, exchange, matrix, fault, ios, guide, ipsec, ca, clock, nodes, wire, doctor):
     app.registered_commands += group.app.registered_commands
     app.registered_groups += group.app.registered_groups
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import uuid
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from testbed.deadline import Deadline
 from testbed.device import build_devices
 from testbed.errors import LabNotRunningError, SettingError, TestbedError
 from testbed.events import EventStream
+from testbed.faults import inject, parse_fault
 from testbed.ios.reader import read_configuration
 from testbed.lab.converge import HOOKED, Convergence
 from testbed.lab.dataplane import choose_dataplane
@@ -22,6 +24,7 @@ from testbed.lab.routers import RouterStore, as_they_run, bare
 from testbed.lab.ssh import start_ssh, stop_ssh
 from testbed.lab.state import LabRecord, StateFolder, state_root, valid_name
 from testbed.network.links import Wiring
+from testbed.network.path import take_path
 from testbed.plan import build_plan
 from testbed.prerequisites import require
 from testbed.runtime import DockerRuntime
@@ -32,6 +35,7 @@ from testbed.verify import LiveLab, Verifier
 from testbed.verify.negotiate import negotiate
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from testbed.device import Device
     from testbed.ios.configuration import Configuration
     from testbed.network.capture import Frame
+    from testbed.network.wire import Wire
     from testbed.plan import Plan
     from testbed.runtime import NodeState, Runtime
     from testbed.topology import LoadedTopology
@@ -48,6 +53,16 @@ __all__ = ["Lab", "running_labs", "take_down"]
 
 UP_TIMEOUT_S = 600.0  # the first run builds images
 DOWN_TIMEOUT_S = 120.0
+
+
+@dataclass
+class _Path:
+    """A path that is taken, from which end, and by how many."""
+
+    wire: Wire
+    end: str
+    stack: contextlib.ExitStack
+    users: int = 0
 
 
 class Lab:
@@ -82,6 +97,8 @@ class Lab:
         self._wanted = dataplane or loaded.topology.dataplane
         self._plan: Plan | None = None
         self._marks: dict[str, tuple[int, int]] = {}
+        self._paths: dict[str, _Path] = {}
+        self._paths_lock = threading.Lock()
 
     @classmethod
     def from_folder(
@@ -324,6 +341,58 @@ class Lab:
         if name not in self.plan.links:
             raise SettingError(f"there is no link '{name}'", expected=f"one of {', '.join(self.plan.links)}")
         return Link(name, self.live())
+
+    @contextlib.contextmanager
+    def path(self, link: str, end: str | None = None) -> Iterator[Wire]:
+        """Stand on the path of a link while the context lasts: every frame passes the wire, whose rules decide.
+
+        `forward` is away from the node `end`: the one whose tunnel uses the link, if none is named. In one process
+        several may stand there, one behind the other. Raises SettingError, or NetworkFailure if another process does.
+        """
+        live, name = self.live(), self.link(link).name
+        chosen = end or self._user_of(name)
+        with self._paths_lock:
+            if name not in self._paths:
+                namespaces = {key: state.namespace for key, state in live.states.items() if state.running}
+                stack = contextlib.ExitStack()
+                wire = stack.enter_context(take_path(self.plan, namespaces, name, chosen))
+                self._paths[name] = _Path(wire, chosen, stack)
+            taken = self._paths[name]
+            if taken.end != chosen:
+                raise SettingError(f"the path of link '{name}' is taken from '{taken.end}'", seen=chosen)
+            taken.users += 1
+        try:
+            yield taken.wire
+        finally:
+            with self._paths_lock:
+                taken.users -= 1
+                if not taken.users:
+                    del self._paths[name]
+                    taken.stack.close()
+
+    def _user_of(self, link: str) -> str:
+        ends = self.plan.links[link].ends
+        for end in ends:
+            if any(config.interface == end.interface for config in self.devices[end.node].connections):
+                return end.node
+        return ends[0].node
+
+    def fault(self, what: str, **settings: Any) -> contextlib.AbstractContextManager[Counter[str]]:
+        """A fault, by its kind or by the name that the topology gives it, while the context lasts.
+
+            with lab.fault("line", link="wan-kisii", loss=20, delay_ms=50) as counts:
+                ...
+            assert counts["lost"] > 0
+
+        Kinds and settings are those of `faults` in a topology. Raises SettingError.
+        """
+        return inject(self, parse_fault(self.loaded.topology, what, settings))
+
+    def configure_links(self, name: str) -> None:
+        """Give a node the addresses and routes that its plan says, where they are gone."""
+        live = self.live()
+        wiring = Wiring(self.name, {name: live.state(name).namespace})
+        wiring.configure(self.plan.nodes[name], self.plan.attachments_of(name))
 
     def nodes(self) -> Iterator[Node]:
         """The nodes that run, in the topology's order."""

@@ -185,12 +185,21 @@ class Node:
         """Each daemon of the node, and whether it runs."""
         return {plan.name: is_running(self._live.runtime, self._state, plan) for plan in self._plans()}
 
-    def kill_daemon(self, name: str, *, signal: str = "KILL", timeout_s: float = 10.0) -> None:
-        """Send a daemon a signal and wait until it is gone. The node and its links stay. Raises DaemonError."""
+    def signal_daemon(self, name: str, signal: str) -> None:
+        """Send a daemon a signal, as STOP and CONT, and wait for nothing. Raises DaemonError if it does not run."""
+        if not daemon_signal(self._live.runtime, self._state, self._daemon(name), signal):
+            raise DaemonError(f"{name} does not run", node=self.name)
+
+    def _daemon(self, name: str) -> DaemonPlan:
         plan = next((plan for plan in self._plans() if plan.name == name), None)
         if plan is None:
             known = ", ".join(daemon.name for daemon in self._plans()) or "none"
             raise DaemonError(f"no daemon is named '{name}'", node=self.name, expected=f"one of {known}")
+        return plan
+
+    def kill_daemon(self, name: str, *, signal: str = "KILL", timeout_s: float = 10.0) -> None:
+        """Send a daemon a signal and wait until it is gone. The node and its links stay. Raises DaemonError."""
+        plan = self._daemon(name)
         if signal not in SIGNALS:
             raise SettingError(f"there is no signal '{signal}'", expected=f"one of {', '.join(sorted(SIGNALS))}")
         if not daemon_signal(self._live.runtime, self._state, plan, signal):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from testbed.errors import SettingError
 from testbed.network.capture import Frame
-from testbed.network.path import take_path
 from testbed.proof.stream import Stream
 from testbed.runtime.files import read_file
 
@@ -130,8 +129,7 @@ class Scene:
     @contextlib.contextmanager
     def on_path(self) -> Iterator[OnPath]:
         """Take the path at the near end. `forward` is away from it."""
-        namespaces = {name: state.namespace for name, state in self.live.states.items() if state.running}
-        with take_path(self.live.plan, namespaces, self.near.link, self.near.node) as wire:
+        with self.lab.path(self.near.link, self.near.node) as wire:
             path = OnPath(wire)
             with wire.rule(path.keep):
                 yield path

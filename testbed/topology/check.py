@@ -43,6 +43,7 @@ def check(topology: Topology, source: Source, folder: Path) -> None:
     for name, connection in topology.ipsec.items():
         checker.connection(name, connection)
     checker.rogue()
+    checker.faults()
     checker.expectations()
     check_services(checker)
 
@@ -289,6 +290,18 @@ class Checker:
         if not any(self._share_a_link(rogue.node, tap) for tap in taps if tap):
             message = f"no link leads from '{rogue.node}' to a node on a path"
             self.report(("rogue", "node"), message, "a link to the node that another link goes `through`")
+
+    def faults(self) -> None:
+        for name, fault in self.topology.faults.items():
+            path: DataPath = ("faults", name)
+            links = [*getattr(fault, "links", ()), *([fault.link] if hasattr(fault, "link") else [])]
+            for link in links:
+                if link not in self.topology.links:
+                    key = "link" if hasattr(fault, "link") else "links"
+                    self.unknown((*path, key), "link", link, self.topology.links)
+            node = getattr(fault, "node", None)
+            if node is not None and node not in self.topology.nodes:
+                self.unknown((*path, "node"), "node", node, self.topology.nodes)
 
     def _peer(self, path: DataPath, name: str, interface: str, protects: list[str]) -> None:
         node = self.topology.nodes.get(name)

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from testbed.ios.names import is_ios_name, parse_interface
+from testbed.topology.faults import Fault
 from testbed.topology.secrets import SecretSource
 from testbed.topology.services import CertificateServer, Clock, Ntp, ServerName, Trustpoint
 from testbed.topology.values import Duration, Identity, Number, Size, list_of_one, text_only
@@ -423,4 +424,5 @@ class Topology(_Model):
     links: dict[LinkName, Link] = {}
     ipsec: Annotated[dict[LinkName, Connection], Field(description="IPsec connections by name.")] = {}
     rogue: Rogue | None = None
+    faults: Annotated[dict[LinkName, Fault], Field(description="Faults by name, for `testbed fault`.")] = {}
     expectations: list[Expectation] = []

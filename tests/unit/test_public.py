@@ -48,7 +48,7 @@ def test_what_a_module_exports_exists(name: str) -> None:
 
 
 ORDER = [
-    *("ios.reader", "topology", "device", "render", "plan", "runtime", "network", "daemons", "verify", "lab"),
+    *("ios.reader", "topology", "device", "render", "plan", "runtime", "network", "daemons", "verify", "faults", "lab"),
     *("proof", "exchange", "matrix", "console", "guide", "cli"),
 ]
 

@@ -1,0 +1,109 @@
+"""Faults that a topology may declare, by kind; the command line and Python are checked by the same models."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from testbed.topology.values import list_of_one
+
+__all__ = ["ClockStep", "DaemonFault", "Fault", "IkeMessages", "Line", "LinkDown", "Nat", "Partition", "Restart"]
+
+_Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
+_Percent = Annotated[float, Field(ge=0, le=100)]
+_Direction = Annotated[
+    Literal["both", "forward", "backward"], Field(description="`forward` is away from the router whose tunnel uses it.")
+]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Line(_Model):
+    """A bad line: what happens to each frame is chosen by chance, from a seed, so that a run can be repeated."""
+
+    kind: Literal["line"]
+    link: _Name
+    loss: Annotated[_Percent, Field(description="Percent of the frames that are lost.")] = 0.0
+    duplicate: Annotated[_Percent, Field(description="Percent that arrive twice.")] = 0.0
+    reorder: Annotated[_Percent, Field(description="Percent that are held for 10 ms, and so are overtaken.")] = 0.0
+    corrupt: Annotated[_Percent, Field(description="Percent of which one bit is flipped.")] = 0.0
+    delay_ms: Annotated[float, Field(ge=0, le=10_000, description="How long every frame takes, one way.")] = 0.0
+    jitter_ms: Annotated[float, Field(ge=0, le=10_000, description="Up to so much longer or shorter.")] = 0.0
+    rate_kbit: Annotated[float | None, Field(gt=0, description="Thousands of bits per second, each way.")] = None
+    mtu: Annotated[int | None, Field(ge=68, le=65535, description="Longer IP packets are dropped.")] = None
+    icmp: Annotated[bool, Field(description="Tell their sender so (RFC 792, RFC 4443), as a router does.")] = True
+    direction: _Direction = "both"
+    seed: int = 1
+
+
+class LinkDown(_Model):
+    """A link without carrier: both ends see it go."""
+
+    kind: Literal["down"]
+    link: _Name
+
+
+class Partition(_Model):
+    """Links on which nothing passes though they are up: nobody is told."""
+
+    kind: Literal["partition"]
+    links: Annotated[list[_Name], BeforeValidator(list_of_one), Field(min_length=1)]
+
+
+class IkeMessages(_Model):
+    """What happens to single messages of IKE."""
+
+    kind: Literal["ike"]
+    link: _Name
+    action: Literal["drop", "duplicate", "delay", "reorder", "replay", "mangle"]
+    exchange: Annotated[
+        str | None,
+        Field(description="`IKE_SA_INIT`, `IKE_AUTH`, `main mode`, `quick mode`, …; any when left out."),
+    ] = None
+    message: Annotated[
+        int | None, Field(ge=1, description="The how manieth of that exchange since the fault began; all if left out.")
+    ] = None
+    message_id: Annotated[int | None, Field(ge=0, description="By the ID in the header.")] = None
+    count: Annotated[int, Field(ge=1, le=1000, description="How many messages at most.")] = 1
+    delay_ms: Annotated[float, Field(ge=0, le=60_000, description="For `delay`.")] = 500.0
+    direction: _Direction = "both"
+
+
+class Nat(_Model):
+    """A NAT box in the path: a router that gives its own address to what leaves it by a link."""
+
+    kind: Literal["nat"]
+    node: _Name
+    link: _Name
+
+
+class DaemonFault(_Model):
+    """A daemon that is killed, or frozen; afterwards it runs again."""
+
+    kind: Literal["daemon"]
+    node: _Name
+    daemon: Annotated[str, Field(min_length=1)] = "charon"
+    action: Literal["kill", "freeze"] = "kill"
+
+
+class Restart(_Model):
+    """A node that is stopped; afterwards it is started again, as after a power cut."""
+
+    kind: Literal["node"]
+    node: _Name
+
+
+class ClockStep(_Model):
+    """A clock that jumps, and back afterwards. Who speaks NTP may have corrected it meanwhile."""
+
+    kind: Literal["clock"]
+    node: _Name
+    seconds: float
+
+
+Fault = Annotated[
+    Line | LinkDown | Partition | IkeMessages | Nat | DaemonFault | Restart | ClockStep, Field(discriminator="kind")
+]
