@@ -26,17 +26,23 @@ def exchange(
     svg: Annotated[
         Path | None, typer.Option("--svg", help="Write a drawing to this file; - for standard output.")
     ] = None,
-    write: Annotated[Path | None, typer.Option("--write", "-w", help="Write the frames to this pcap file.")] = None,
+    write: Annotated[Path | None, typer.Option("--write", "-w", help="Write the frames to this pcapng file.")] = None,
+    keys: Annotated[
+        Path | None, typer.Option("--keys", help="Write the keys of the SAs to this folder, for Wireshark.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw how the tunnel is negotiated, rekeyed and ended, message by message, as it crossed the wire just now."""
+    """Draw how the tunnel is negotiated, rekeyed and ended, message by message, as it crossed the wire just now.
+
+    With --write FILE --keys KEYS, `WIRESHARK_CONFIG_DIR=KEYS wireshark FILE` decrypts it.
+    """
     from testbed.exchange import compare, record, to_svg, to_text  # noqa: PLC0415
-    from testbed.network.capture import write_pcap  # noqa: PLC0415
+    from testbed.network.pcapng import write_pcapng  # noqa: PLC0415
 
     made = running_lab(lab)
-    found = compare(made, connection) if versions else [record(made, connection)]
+    found = compare(made, connection, keys=keys) if versions else [record(made, connection, keys=keys)]
     if write is not None:
-        write_pcap(write, [frame for item in found for frame in item.frames])
+        write_pcapng(write, [frame for item in found for frame in item.frames], found[0].link)
     if as_json:
         output.print_json([item.to_dict() for item in found])
     elif svg is not None and str(svg) == "-":

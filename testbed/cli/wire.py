@@ -13,13 +13,14 @@ import typer
 from testbed.cli import output
 from testbed.cli.common import LabArgument, RunningLabArgument, SetOption, find_folder, running_lab, settings_from
 from testbed.graph import to_svg, to_text
-from testbed.network.capture import write_pcap_frame, write_pcap_header
 from testbed.network.packet import dissect
+from testbed.network.pcapng import PcapngWriter
 from testbed.topology import load_topology
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from testbed.lab import Lab
     from testbed.network.capture import Frame
 
 app = typer.Typer()
@@ -29,18 +30,29 @@ app = typer.Typer()
 def capture(
     lab: RunningLabArgument,
     where: Annotated[str, typer.Argument(metavar="LINK|NODE:INTERFACE", help="What to listen to.")],
-    write: Annotated[str | None, typer.Option("--write", "-w", help="A pcap file; - for standard output.")] = None,
+    write: Annotated[str | None, typer.Option("--write", "-w", help="A pcapng file; - for standard output.")] = None,
     count: Annotated[int | None, typer.Option("--count", "-c", min=1, help="Stop after so many frames.")] = None,
     duration: Annotated[float | None, typer.Option("--duration", min=0.1, help="Stop after so many seconds.")] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            "--keys", help="Bring the tunnel up anew, and write the keys of its SAs to this folder for Wireshark."
+        ),
+    ] = None,
 ) -> None:
-    """Show or write what crosses a link or an interface, until interrupted. `… -w - | wireshark -k -i -` is live."""
+    """Show or write what crosses a link or an interface, until interrupted. `… -w - | wireshark -k -i -` is live.
+
+    With --keys KEYS, `WIRESHARK_CONFIG_DIR=KEYS wireshark FILE` decrypts what was captured.
+    """
     made = running_lab(lab)
     done = threading.Event()
     with _opened(write) as file:
-        taker = _Taker(_write_to(file) if file else _show, count, done)
+        taker = _Taker(_write_to(file, where) if file else _show, count, done)
         node, _, interface = where.partition(":")
         taken = made.node(node).capture(interface, taker) if interface else made.link(where).capture(taker)
-        with contextlib.suppress(KeyboardInterrupt), taken:
+        with contextlib.suppress(KeyboardInterrupt), _keys_to(keys, made), taken:
+            if keys is not None:
+                _bring_up_anew(made)
             done.wait(duration)
     if write not in (None, "-"):
         output.console.print(f"{taker.taken} frames in {write}")
@@ -55,6 +67,27 @@ def _opened(write: str | None) -> Iterator[BinaryIO | None]:
     else:
         with Path(write).open("wb") as file:
             yield file
+
+
+@contextlib.contextmanager
+def _keys_to(folder: Path | None, lab: Lab) -> Iterator[None]:
+    if folder is None:
+        yield
+        return
+    from testbed.exchange.keys import KeyLog  # noqa: PLC0415
+    from testbed.proof import find_scene  # noqa: PLC0415
+
+    with KeyLog(find_scene(lab)) as log:
+        yield
+    log.write(folder)
+
+
+def _bring_up_anew(lab: Lab) -> None:
+    from testbed.proof import find_scene  # noqa: PLC0415
+
+    scene = find_scene(lab)
+    scene.take_down()
+    scene.bring_up()
 
 
 class _Taker:
@@ -85,12 +118,13 @@ def _show(frame: Frame) -> None:
     sys.stdout.flush()
 
 
-def _write_to(file: BinaryIO) -> Callable[[Frame], None]:
-    write_pcap_header(file)
+def _write_to(file: BinaryIO, where: str) -> Callable[[Frame], None]:
+    writer = PcapngWriter(file)
+    interface = writer.add_interface(where)
 
     def take(frame: Frame) -> None:
-        write_pcap_frame(file, frame)
-        file.flush()
+        writer.write(frame, interface)
+        writer.flush()
 
     return take
 

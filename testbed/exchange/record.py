@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from testbed.daemons.connection import vici_connection
 from testbed.deadline import Deadline
 from testbed.errors import TestbedError
+from testbed.exchange.keys import KeyLog
 from testbed.exchange.messages import read_messages, with_names_of
 from testbed.proof import find_scene
 from testbed.runtime.files import read_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from testbed.exchange.messages import Message
     from testbed.lab import Lab
@@ -82,6 +84,7 @@ class Exchange:
     title: str
     ends: tuple[tuple[str, str], tuple[str, str]]  # node and address, the initiator first
     phases: tuple[Phase, ...]
+    link: str = ""
     frames: tuple[Frame, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,10 +95,11 @@ class Exchange:
         }
 
 
-def record(lab: Lab, connection: str | None = None) -> Exchange:
+def record(lab: Lab, connection: str | None = None, *, keys: Path | None = None) -> Exchange:
     """Take the tunnel down, set it up, rekey it and take it down, with everything on the wire recorded.
 
-    Afterwards it is up again if it was. Raises NegotiationError if it does not come up.
+    Afterwards it is up again if it was. In the folder `keys`, what Wireshark decrypts the frames by is written. Raises
+    NegotiationError if it does not come up.
     """
     scene = find_scene(lab, connection)
     was_up = scene.is_up
@@ -107,13 +111,14 @@ def record(lab: Lab, connection: str | None = None) -> Exchange:
     }
     scene.take_down()
     try:
-        return _recorded(scene, steps, _title(scene))
+        with _keys_to(keys, scene) as log:
+            return _recorded(scene, steps, _title(scene), log)
     finally:
         if was_up:
             scene.bring_up()
 
 
-def compare(lab: Lab, connection: str | None = None) -> list[Exchange]:
+def compare(lab: Lab, connection: str | None = None, *, keys: Path | None = None) -> list[Exchange]:
     """The set-up of the same tunnel by each version and mode, on the same daemons.
 
     One that charon does not do in this configuration has a phase without messages, whose name says why.
@@ -122,16 +127,17 @@ def compare(lab: Lab, connection: str | None = None) -> list[Exchange]:
     was_up = scene.is_up
     found = []
     try:
-        for kind, (version, aggressive) in _KINDS.items():
-            scene.take_down()
-            for end in (scene.near, scene.far):
-                config = replace(end.connection, version=version, aggressive=aggressive)  # type: ignore[arg-type]
-                scene.charon(end).load_connections({config.name: vici_connection(config)})
-            try:
-                found.append(_recorded(scene, {"set-up": scene.bring_up}, kind))
-            except TestbedError as failure:
-                reason = Phase(f"not possible here: {failure.seen or failure.what}", ())
-                found.append(Exchange(kind, _ends(scene), (reason,)))
+        with _keys_to(keys, scene) as log:
+            for kind, (version, aggressive) in _KINDS.items():
+                scene.take_down()
+                for end in (scene.near, scene.far):
+                    config = replace(end.connection, version=version, aggressive=aggressive)  # type: ignore[arg-type]
+                    scene.charon(end).load_connections({config.name: vici_connection(config)})
+                try:
+                    found.append(_recorded(scene, {"set-up": scene.bring_up}, kind, log))
+                except TestbedError as failure:
+                    reason = Phase(f"not possible here: {failure.seen or failure.what}", ())
+                    found.append(Exchange(kind, _ends(scene), (reason,)))
     finally:
         scene.take_down()
         for end in (scene.near, scene.far):
@@ -141,16 +147,29 @@ def compare(lab: Lab, connection: str | None = None) -> list[Exchange]:
     return found
 
 
-def _recorded(scene: Scene, steps: Mapping[str, Callable[[], object]], title: str) -> Exchange:
+@contextlib.contextmanager
+def _keys_to(folder: Path | None, scene: Scene) -> Iterator[KeyLog | None]:
+    if folder is None:
+        yield None
+        return
+    with KeyLog(scene) as log:
+        yield log
+    log.write(folder)
+
+
+def _recorded(
+    scene: Scene, steps: Mapping[str, Callable[[], object]], title: str, log: KeyLog | None = None
+) -> Exchange:
     frames: list[Frame] = []
     marks: list[tuple[str, int]] = []
     written = {end.node: len(_log(scene, end.node)) for end in (scene.near, scene.far)}
-    with scene.lab.link(scene.near.link).capture(frames.append) as capture:
+    with scene.lab.link(scene.near.link).capture(frames.append):
         for name, step in steps.items():
             marks.append((name, len(frames)))
             step()
+            if log is not None:
+                log.look()
             _quiet(frames)
-        del capture
     logs = {str(end.outer): _log(scene, end.node)[written[end.node] :] for end in (scene.near, scene.far)}
     begins = [at for _, at in marks] + [len(frames)]
     messages = with_names_of(read_messages(frames), logs)
@@ -159,7 +178,8 @@ def _recorded(scene: Scene, steps: Mapping[str, Callable[[], object]], title: st
     for number, (name, _) in enumerate(marks):
         since, until = times[number], times[number + 1]
         phases.append(Phase(name, tuple(_between(messages, since, until))))
-    return Exchange(title, _ends(scene), tuple(phase for phase in phases if phase.messages), tuple(frames))
+    kept = tuple(phase for phase in phases if phase.messages)
+    return Exchange(title, _ends(scene), kept, scene.near.link, tuple(frames))
 
 
 def _between(messages: list[Message], since: int | None, until: int | None) -> Iterator[Message]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from testbed.daemons.enrolment import describe
 from testbed.errors import TestbedError
-from testbed.network.capture import write_pcap
+from testbed.network.pcapng import write_pcapng
 from testbed.runtime.files import read_log
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def write_evidence(lab: Lab, folder: Path, captures: Mapping[str, list[Frame]]) 
     sas = _asked(lab, with_ike, lambda node: [sa.to_dict() for sa in node.charon.sas()])
     write("sas.json", json.dumps(sas, indent=2).encode())
     for link, frames in captures.items():
-        write_pcap(folder / f"{link}.pcap", frames)
-        written.append(folder / f"{link}.pcap")
+        write_pcapng(folder / f"{link}.pcapng", frames, link)
+        written.append(folder / f"{link}.pcapng")
     return written
 
 

@@ -8,17 +8,17 @@ import struct
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from testbed.errors import NetworkFailure
 from testbed.network.namespace import run_in_namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
-__all__ = ["Capture", "Frame", "write_pcap", "write_pcap_frame", "write_pcap_header"]
+__all__ = ["Capture", "Frame"]
 
 _ETH_P_ALL = 3
 _SO_TIMESTAMPNS = 35
@@ -124,21 +124,3 @@ def _timestamp(ancillary: list[tuple[int, int, bytes]]) -> int:
             seconds, nanoseconds = struct.unpack_from("qq", value)
             return int(seconds * 1_000_000_000 + nanoseconds)
     return time.time_ns()
-
-
-def write_pcap_header(file: BinaryIO) -> None:
-    """Begin a capture file: pcap with nanoseconds, Ethernet."""
-    file.write(struct.pack("=IHHiIII", 0xA1B23C4D, 2, 4, 0, 0, _SNAP, 1))
-
-
-def write_pcap_frame(file: BinaryIO, frame: Frame) -> None:
-    seconds, nanoseconds = divmod(frame.time_ns, 1_000_000_000)
-    file.write(struct.pack("=IIII", seconds, nanoseconds, len(frame.data), len(frame.data)) + frame.data)
-
-
-def write_pcap(path: Path, frames: Iterable[Frame]) -> None:
-    """Write a capture file that Wireshark and tcpdump read."""
-    with path.open("wb") as file:
-        write_pcap_header(file)
-        for frame in frames:
-            write_pcap_frame(file, frame)

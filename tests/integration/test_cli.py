@@ -128,12 +128,12 @@ def test_capture_to_a_pipe_and_to_a_file(cli_lab: str, tmp_path: Path) -> None:
     argv = [*MAIN, "capture", cli_lab, "wire", "-w", "-", "--count", "4"]
     with subprocess.Popen(argv, stdout=subprocess.PIPE) as capture:
         assert capture.stdout is not None
-        assert struct.unpack("=I", capture.stdout.read(4))[0] == 0xA1B23C4D
+        assert struct.unpack("=I", capture.stdout.read(4))[0] == 0x0A0D0D0A
         run("ping", cli_lab, "one", "two:wan", "-c", "5")
         rest = capture.stdout.read()
         assert capture.wait(30) == 0
     assert len(rest) > 20
-    file = tmp_path / "x.pcap"
+    file = tmp_path / "x.pcapng"
     done = run("capture", cli_lab, "one:wan", "-w", str(file), "--duration", "0.2")
     assert done.returncode == 0
     assert file.stat().st_size >= 24

@@ -6,10 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from testbed import Lab
+from testbed import Deadline, Lab, prove
 from testbed.exchange import compare, record
+from testbed.exchange.keys import KeyLog
+from testbed.network.capture import Frame
+from testbed.network.packet import dissect
+from testbed.proof import find_scene
 from tests.integration.test_cli import run
+from tests.integration.test_prove import only
 
 GOALS = "topologies/ipsec-goals"
 
@@ -44,12 +50,49 @@ def test_a_recording_has_the_whole_life_of_a_tunnel(lab: Lab, tmp_path: Path) ->
     )
     assert phases["end"].exchanges == [("INFORMATIONAL", 2)]
     assert lab.node("r1").charon.sas("r1-r2"), "the tunnel is up again, since it was"
-    done = run("exchange", lab.name, "--json", "--write", str(tmp_path / "ike.pcap"))
+    done = run("exchange", lab.name, "--json", "--write", str(tmp_path / "ike.pcapng"))
     assert done.returncode == 0, done.stderr
     assert [phase["count"] for phase in json.loads(done.stdout)[0]["phases"]] == [4, 4, 4, 2]
-    assert (tmp_path / "ike.pcap").stat().st_size > 2000
+    assert (tmp_path / "ike.pcapng").stat().st_size > 2000
     drawn = run("exchange", lab.name, "--svg", "-")
     assert drawn.stdout.startswith("<svg ")
+
+
+@pytest.mark.lab(GOALS, settings={"authentication": "rsa-sig"}, scope="module")
+def test_what_was_captured_can_be_decrypted_by_the_keys_beside_it(lab: Lab, tmp_path: Path) -> None:
+    """By hand, as Wireshark does it with the same table; and charon's log of the keys is gone afterwards."""
+    from scapy.utils import PcapNgReader
+
+    scene = find_scene(lab)
+    frames: list[Frame] = []
+    with KeyLog(scene) as log:
+        scene.take_down()
+        scene.bring_up()
+        with lab.link("path").capture(frames.append), scene.stream() as stream:
+            stream.deliver(3, Deadline(5.0))
+    log.write(tmp_path / "keys")
+    assert (tmp_path / "keys").stat().st_mode & 0o077 == 0
+    rows = [row.split('","') for row in (tmp_path / "keys" / "esp_sa").read_text().splitlines()]
+    keys = {row[3]: bytes.fromhex(row[5].removeprefix("0x")) for row in rows}
+    plain = []
+    for frame in frames:
+        packet = dissect(frame.data)
+        if packet.kind == "esp":
+            esp = frame.data[packet.offset :]
+            cipher = Cipher(algorithms.AES(keys[f"0x{esp[:4].hex()}"]), modes.CBC(esp[8:24])).decryptor()
+            plain.append(cipher.update(esp[24:-16]) + cipher.finalize())
+    assert len(plain) == 3
+    for number, inner in enumerate(plain):
+        assert inner[12:20] == scene.near.inner.packed + scene.far.inner.packed
+        assert stream.payload(number) in inner
+    assert lab.node("r1").execute(["test", "-e", "/run/testbed/keys"]).exit_code == 1
+    assert "keys" not in lab.node("r1").execute(["cat", "/etc/strongswan.conf"]).text
+    assert only(prove(lab, ["key-confinement"])).proven
+    done = run("capture", lab.name, "path", "-w", str(tmp_path / "c.pcapng"), "--keys", str(tmp_path / "k"), "-c", "4")
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "k" / "ikev2_decryption_table").read_text().splitlines()) == 1
+    with PcapNgReader(str(tmp_path / "c.pcapng")) as reader:
+        assert len(list(reader)) == 4
 
 
 @pytest.mark.lab("topologies/safari-sacco", settings={"ike": 1}, verify=False)

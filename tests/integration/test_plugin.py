@@ -94,10 +94,10 @@ def test_a_failing_test_comes_with_evidence(suite: pytest.Pytester) -> None:
     )
     (folder,) = (suite.path / "testbed-evidence").iterdir()
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    wanted = {"plan.json", "verdicts.json", "sas.json", "wire.pcap"}
+    wanted = {"plan.json", "verdicts.json", "sas.json", "wire.pcapng"}
     wanted |= {f"{n}/{f}" for n in ("one", "two") for f in ("charon.log", "etc/swanctl/swanctl.conf")}
     assert wanted <= found
-    assert (folder / "wire.pcap").stat().st_size > 200
+    assert (folder / "wire.pcapng").stat().st_size > 200
     assert json.loads((folder / "sas.json").read_text())["one"][0]["state"] == "ESTABLISHED"
     assert "secret = ***" in (folder / "one/etc/swanctl/swanctl.conf").read_text()
     for path in folder.rglob("*"):
@@ -123,7 +123,7 @@ def test_a_lab_can_be_kept(suite: pytest.Pytester) -> None:
 
 def test_evidence_of_a_passing_test(suite: pytest.Pytester) -> None:
     run(suite, '@pytest.mark.lab("labname")\ndef test_it(lab):\n    pass\n', "--lab-capture").assert_outcomes(passed=1)
-    assert list((suite.path / "testbed-evidence").rglob("wire.pcap"))
+    assert list((suite.path / "testbed-evidence").rglob("wire.pcapng"))
 
 
 def test_a_pause_after_a_failure(suite: pytest.Pytester) -> None:

@@ -46,7 +46,7 @@ def test_every_claim_is_proven(exchange: str, authentication: str, tmp_path: Pat
         assert sum("refused" in text for text in proofs["authentication"].shown) == 4
         for name in CLAIMS:
             assert json.loads((tmp_path / name / "proof.json").read_text())["proven"]
-            seen = (tmp_path / name / "path.pcap").stat().st_size
+            seen = (tmp_path / name / "path.pcapng").stat().st_size
             assert seen > 24 or name == "key-confinement"  # which looks at no packet
             assert json.loads((tmp_path / name / "sas-before.json").read_text()).keys() == {"r1", "r2"}
         kept = (tmp_path / "no-leak" / "r1" / "charon.log").read_text()

@@ -10,6 +10,7 @@ import pytest
 
 from testbed.exchange import Exchange, Message, Phase, read_messages, to_svg, to_text
 from testbed.exchange.draw import summary
+from testbed.exchange.keys import read_keys
 from testbed.exchange.messages import with_names_of
 from testbed.network.capture import Frame
 
@@ -136,3 +137,33 @@ def test_a_drawing_is_xml_whatever_the_names() -> None:
     root = ET.fromstring(drawn)  # noqa: S314 - our own
     assert root.tag.endswith("svg")
     assert "<script>" not in drawn
+
+
+KEY_LOG = """\
+14[IKE] IKE_SA a[2] state change: CREATED => CONNECTING
+10[IKE] Sk_ei secret => 20 bytes @ 0x7f0e28012c10
+10[IKE]    0: 63 88 AE 0D 32 94 B0 C6 43 C7 BB FB 93 D5 D7 A1  c...2...C.......
+10[IKE]   16: 97 E4 1D 8B                                      ....
+10[IKE] Sk_er secret => 2 bytes @ 0x7f0e28012c30
+10[IKE]    0: 01 02  ..
+11[CHD] encryption initiator key => 2 bytes @ 0x7f0e3c005a90
+11[CHD]    0: 0A 0B  ..
+11[CHD] encryption responder key => 2 bytes @ 0x7f0e3c006db0
+11[CHD]    0: 0C 0D  ..
+11[CHD] adding inbound ESP SA
+11[CHD]   SPI 0x0518d38c, src 198.51.100.2 dst 203.0.113.1
+11[CHD] adding outbound ESP SA
+11[CHD]   SPI 0x9c6a1ff8, src 203.0.113.1 dst 198.51.100.2
+11[CHD] CHILD_SA a{2} state change: INSTALLING => INSTALLED
+"""
+
+
+def test_keys_of_a_log() -> None:
+    found = read_keys(KEY_LOG)
+    assert found.ike[0]["Sk_ei"].hex() == "6388ae0d3294b0c643c7bbfb93d5d7a197e41d8b"
+    assert found.ike[0]["Sk_er"] == b"\x01\x02"
+    (child,) = found.children
+    assert child.dumps["encryption initiator key"] == b"\x0a\x0b"
+    assert child.outbound == ("9c6a1ff8", "203.0.113.1", "198.51.100.2")
+    assert child.inbound == ("0518d38c", "198.51.100.2", "203.0.113.1")
+    assert read_keys("nothing of it\n").ike == []

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.network.capture import Frame, write_pcap
+from testbed.network.capture import Frame
 from testbed.network.packet import dissect
+from testbed.network.pcapng import PcapngWriter
 from testbed.verify.wire import inspect_frames
 
 ETHERNET = bytes.fromhex("020000000002020000000001")
@@ -99,12 +100,19 @@ def test_private_addresses_are_noticed_in_both_places(address: str) -> None:
     assert not inspect_frames([Frame(0, ipv4(1, b"\x08", source="172.32.0.1"))], []).private
 
 
-def test_a_written_capture_has_the_format_of_pcap(tmp_path: Path) -> None:
-    frames = [Frame(1_700_000_000_123_456_789, b"one"), Frame(1_700_000_001_000_000_000, b"other")]
-    write_pcap(tmp_path / "x.pcap", frames)
-    data = (tmp_path / "x.pcap").read_bytes()
-    assert struct.unpack_from("=I", data)[0] == 0xA1B23C4D  # nanoseconds
-    assert struct.unpack_from("=I", data, 20)[0] == 1  # Ethernet
-    assert struct.unpack_from("=IIII", data, 24) == (1_700_000_000, 123_456_789, 3, 3)
-    assert data[40:43] == b"one"
-    assert data[43 + 16 :] == b"other"
+def test_a_written_capture_has_the_format_of_pcapng(tmp_path: Path) -> None:
+    """Read back by somebody else's reader."""
+    from scapy.utils import PcapNgReader
+
+    frames = [Frame(1_700_000_000_123_456_789, bytes(range(60))), Frame(1_700_000_001_000_000_000, bytes(61))]
+    with (tmp_path / "x.pcapng").open("wb") as file:
+        writer = PcapngWriter(file)
+        first, second = writer.add_interface("path"), writer.add_interface("r1:wan")
+        writer.write(frames[0], first)
+        writer.write(frames[1], second, comment="dropped: the ICV is wrong")
+    with PcapNgReader(str(tmp_path / "x.pcapng")) as reader:
+        read = list(reader)
+    assert [bytes(packet) for packet in read] == [frame.data for frame in frames]
+    assert [int(packet.time * 10**9) for packet in read] == [frame.time_ns for frame in frames]
+    assert [packet.sniffed_on for packet in read] == ["path", "r1:wan"]
+    assert b"dropped" in (read[1].comment or b"")
