@@ -36,7 +36,7 @@ def exchange(
 
     With --write FILE --keys KEYS, `WIRESHARK_CONFIG_DIR=KEYS wireshark FILE` decrypts it.
     """
-    from testbed.exchange import compare, record, to_svg, to_text  # noqa: PLC0415
+    from testbed.exchange import compare, record, to_svg, to_text, together  # noqa: PLC0415
     from testbed.network.pcapng import write_pcapng  # noqa: PLC0415
 
     made = running_lab(lab)
@@ -46,7 +46,7 @@ def exchange(
     if as_json:
         output.print_json([item.to_dict() for item in found])
     elif svg is not None and str(svg) == "-":
-        typer.echo(to_svg(found[0]), nl=False)
+        typer.echo(to_svg(together(found)), nl=False)
     else:
         for item in found:
             typer.echo(to_text(item))
@@ -65,8 +65,8 @@ def exchange(
             ]
             output.table(("version and mode", "exchanges", "messages", "round trips", "bytes", "ms"), rows)
     if svg is not None and str(svg) != "-":
-        svg.write_text(to_svg(found[0]))
-        output.console.print(f"written: {svg}")
+        svg.write_text(to_svg(together(found)))
+        output.errors.print(f"written: {svg}", highlight=False)
 
 
 def _exchanges(phase: Phase) -> str:

@@ -60,7 +60,7 @@ def matrix(
         output.print_json([outcome.to_dict() for outcome in outcomes])
     else:
         _summary(outcomes, taken)
-    if any(outcome.status == "failed" for outcome in outcomes):
+    if any(outcome.status == "failed" for outcome in outcomes) or all(o.status == "impossible" for o in outcomes):
         raise typer.Exit(EXIT_FAILED)
 
 

@@ -1,4 +1,4 @@
-"""A connection as VICI takes it: what swanctl.conf says of it, as a mapping. For those that no file of a node has."""
+"""A connection as VICI takes it, as a mapping: for those that no file of a node has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _GROUP = re.compile(r"(modp|ecp|curve|x25519|x448|frodo|mlkem|ke\d_)")
 
 
 def vici_connection(config: ConnectionConfig) -> dict[str, Any]:
-    """For `load-conn`. Certificates are found by identity, among those that charon has loaded.
+    """For `load-conn`: addresses, identities, proposals and selectors; of lifetimes only that of CHILD SAs.
+
+    Certificates are found by identity, among those that charon has loaded, and of any CA that it trusts. DPD and what
+    expires by volume or idleness is left out: such a connection is there for minutes.
 
     Source: swanctl.conf(5), and the message load-conn in strongSwan `src/libcharon/plugins/vici/README.md`.
     """

@@ -51,6 +51,7 @@ class ChildSa:
     rekey_in_s: int | None
     expires_in_s: int | None
     age_s: int | None
+    compressed: bool = False
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> ChildSa:
@@ -76,6 +77,7 @@ class ChildSa:
             rekey_in_s=_number(data, "rekey-time"),
             expires_in_s=_number(data, "life-time"),
             age_s=_number(data, "install-time"),
+            compressed="cpi-in" in data and "cpi-out" in data,
         )
 
 

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from testbed.errors import DaemonError
 from testbed.runtime.files import read_file, replace_content
 
 if TYPE_CHECKING:
@@ -123,20 +124,32 @@ class KeyLog:
         self._log = ""
 
     def __enter__(self) -> KeyLog:
-        path = self._directory / "files" / _SETTINGS.lstrip("/")
-        self._before = read_file(path)
-        logged = self._before.replace(b"  filelog {\n", _LOGGER.encode(), 1)
-        replace_content(self._directory, _SETTINGS, logged)
-        self._run("sh", "-c", "umask 077; : > /run/testbed/keys")
-        self._run("swanctl", "--reload-settings")
+        self._before = read_file(self._directory / "files" / _SETTINGS.lstrip("/"))
+        try:
+            self._run("sh", "-c", "umask 077; : > /run/testbed/keys")
+            logged = self._before.replace(b"  filelog {\n", _LOGGER.encode(), 1)
+            replace_content(self._directory, _SETTINGS, logged)
+            self._run("swanctl", "--reload-settings")
+        except BaseException:
+            self._stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.look()
-        replace_content(self._directory, _SETTINGS, self._before)
-        self._run("swanctl", "--reload-settings")
-        self._log = read_file(self._directory / "run" / _FILE).decode(errors="replace")
-        self._run("rm", "-f", "/run/testbed/keys")
+        try:
+            self.look()
+        finally:
+            self._stop()
+
+    def _stop(self) -> None:
+        """Whatever happened, no key is logged any more, and none is left in the node."""
+        try:
+            replace_content(self._directory, _SETTINGS, self._before)
+            self._run("swanctl", "--reload-settings")
+        finally:
+            path = self._directory / "run" / _FILE
+            self._log = read_file(path).decode(errors="replace")
+            path.unlink(missing_ok=True)
 
     def look(self) -> None:
         """Take note of the SAs that there are now: charon's log does not name what it makes the keys of."""
@@ -145,18 +158,24 @@ class KeyLog:
             self._children |= {child.spi_out: child for child in sa.children if child.spi_out}
 
     def _run(self, *argv: str) -> None:
-        self._scene.live.execute(self._scene.near.node, list(argv))
+        node = self._scene.near.node
+        done = self._scene.live.execute(node, list(argv))
+        if done.exit_code != 0:
+            seen = (done.stderr or done.stdout).decode(errors="replace").strip()
+            raise DaemonError("charon's log of keys could not be set", node=node, seen=seen)
 
     def write(self, folder: Path) -> None:
         """Write the tables that Wireshark decrypts by, for root alone; to be called after the context."""
         keys = read_keys(self._log)
         sas = [self._sas[number] for number in sorted(self._sas)][-len(keys.ike) :] if keys.ike else []
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
         second = [_ikev2(sa, one) for sa, one in zip(sas, keys.ike, strict=False) if sa.version == 2]
         first = [_ikev1(sa, one) for sa, one in zip(sas, keys.ike, strict=False) if sa.version == 1]
         esp = [row for child in keys.children for row in self._esp(child)]
         for name, rows in (("ikev2_decryption_table", second), ("ikev1_decryption_table", first), ("esp_sa", esp)):
             path = folder / name
+            path.unlink(missing_ok=True)
             path.touch(mode=0o600)
             path.write_text("".join(f"{row}\n" for row in rows))
         preferences = folder / "preferences"

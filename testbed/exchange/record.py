@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from testbed.network.capture import Frame
     from testbed.proof import Scene
 
-__all__ = ["Exchange", "Phase", "compare", "record"]
+__all__ = ["Exchange", "Phase", "compare", "record", "together"]
 
 _REKEY_S, _SETTLE_S = 10.0, 2.0
 _KINDS = {"ikev1-main": (1, False), "ikev1-aggressive": (1, True), "ikev2": (2, False)}
@@ -139,9 +139,9 @@ def compare(lab: Lab, connection: str | None = None, *, keys: Path | None = None
                     reason = Phase(f"not possible here: {failure.seen or failure.what}", ())
                     found.append(Exchange(kind, _ends(scene), (reason,)))
     finally:
-        scene.take_down()
         for end in (scene.near, scene.far):
-            scene.live.execute(end.node, ["/usr/lib/testbed/load-connections"])
+            scene.reload(end)
+        scene.take_down()
         if was_up:
             scene.bring_up()
     return found
@@ -213,6 +213,14 @@ def _rekey(scene: Scene, *, child: bool) -> None:
 
 def _ends(scene: Scene) -> tuple[tuple[str, str], tuple[str, str]]:
     return (scene.near.node, str(scene.near.outer)), (scene.far.node, str(scene.far.outer))
+
+
+def together(found: list[Exchange]) -> Exchange:
+    """Several recordings between the same ends as one, whose phases are named by what they were."""
+    if len(found) == 1:
+        return found[0]
+    phases = [replace(phase, name=f"{item.title}: {phase.name}") for item in found for phase in item.phases]
+    return replace(found[0], title="IKEv1 and IKEv2", phases=tuple(phases))
 
 
 def _title(scene: Scene) -> str:

@@ -14,6 +14,7 @@ from testbed.deadline import Deadline
 from testbed.errors import DeadlineExceeded, NegotiationError, TestbedError
 from testbed.matrix.cells import impossible
 from testbed.matrix.credentials import Credentials, identity
+from testbed.network.probe import Echo, echo
 from testbed.proof import find_scene
 from testbed.runtime.files import read_file, read_log, replace_content
 
@@ -84,14 +85,11 @@ def _warmed(scene: Scene, credentials: Credentials, todo: Sequence[Cell]) -> Ite
     with contextlib.ExitStack() as stack:
         stack.callback(lambda: scene.bring_up() if was_up else None)
         for end, role in zip(ends, ("near", "far"), strict=True):
-            reload = ["/usr/lib/testbed/load-connections", "--clear"]
-            stack.callback(scene.live.execute, end.node, reload)
-            stack.callback(scene.charon(end).unload_connection, _NAME)
+            stack.callback(scene.reload, end, clear=True)  # which unloads what the node's files do not have
             if weak:
                 stack.enter_context(_aggressive_allowed(scene, end))
             scene.charon(end).unload_connection(scene.connection)
             credentials.load(scene.charon(end), role)
-            scene.charon(end).load_connections({_NAME: {"version": "2", "remote_addrs": ["192.0.2.255"]}})
         yield
 
 
@@ -143,7 +141,7 @@ class _Matrix:
             return self._tried(cell, written)
         except NegotiationError as failure:
             return Outcome(cell, "failed", self._why(written) or failure.seen or failure.what)
-        except (_Failed, TestbedError) as failure:
+        except (_Failed, TestbedError, ValueError) as failure:
             return Outcome(cell, "failed", str(failure).replace("\n", ";"))
         finally:
             self._end()
@@ -214,13 +212,12 @@ class _Matrix:
         return made
 
     def _selectors(self, cell: Cell, number: int, end: End) -> list[str]:
+        """Of two CHILD SAs the first is for UDP, the second for ICMP, so that both can carry something."""
         if cell.feature == "transport":
             return [f"{end.outer}/{end.outer.max_prefixlen}"]
         prefix = next(item for item in end.selectors if end.inner in item)
-        if cell.feature != "children":
-            return [str(prefix)]
-        halves = sorted(prefix.subnets(1), key=lambda half: end.inner not in half)
-        return [str(halves[number])]
+        protocol = ("[udp]", "[icmp]")[number] if cell.feature == "children" else ""
+        return [f"{prefix}{protocol}"]
 
     def _outer(self, end: End, version: int) -> Address | None:
         addresses = self._scene.lab.loaded.addressing.of_node(end.node)
@@ -257,6 +254,8 @@ class _Matrix:
         _expect(child.mode == mode, f"{end}: mode {child.mode}")
         if cell.feature == "nat-t":
             _expect(child.encapsulated and sa.local_port == 4500, f"{end}: ESP is not in UDP")
+        if cell.feature == "compression":
+            _expect(child.compressed, f"{end}: nothing is compressed")
         if cell.feature == "mobike":
             _expect(sa.local_port == 4500, f"{end}: port {sa.local_port}, and MOBIKE moves to 4500")
         if cell.feature == "outer-ipv6":
@@ -279,9 +278,28 @@ class _Matrix:
         return child_proposal(child)
 
     def _traffic(self, cell: Cell) -> None:
+        """A datagram each way, by the cell's own SAs: the counters of both ends say so."""
+        before = self._carried()
         for stream in self._routers if cell.feature == "transport" else self._streams:
             arrived = stream.await_arrival(stream.send(), Deadline(_TRAFFIC_S))
             _expect(arrived, f"no datagram passes from {stream.source} to {stream.destination}")
+        if cell.feature == "children":
+            near, far = self._scene.near, self._scene.far
+            probe = Echo(self._scene.live.state(near.host).namespace, far.inner, near.inner)
+            answered = echo([probe], count=5, interval_s=0.1, wait_s=0.5, until_answered=True)[0].answered
+            _expect(answered, f"no echo passes from {near.inner} to {far.inner}")
+        after = self._carried()
+        for name in self._children(cell):
+            for end in ("near", "far"):
+                _expect(after[end, name] > before.get((end, name), 0), f"{end}: {name} carried nothing")
+
+    def _carried(self) -> dict[tuple[str, str], int]:
+        """Packets that each CHILD SA has sent, by end and name; those of SAs that are being replaced count as well."""
+        found: dict[tuple[str, str], int] = {}
+        for end, charon in (("near", self._near), ("far", self._far)):
+            for child in (child for sa in charon.sas(_NAME) for child in sa.children):
+                found[end, child.name] = found.get((end, child.name), 0) + child.packets_out
+        return found
 
     def _end(self) -> None:
         """Take the cell's SAs down at both ends, whatever the peer says."""

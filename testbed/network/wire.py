@@ -77,7 +77,7 @@ class Rule(Protocol):
 class Wire:
     """Forwards between two interfaces of a namespace, in both directions, from entering the context until its end.
 
-    Whole: `lost` counts frames that came faster than they were taken, which a proof has to know of.
+    `lost` counts frames that came faster than they were taken, which a proof has to know of.
     """
 
     def __init__(self, namespace: Path, first: str, second: str) -> None:
@@ -90,7 +90,7 @@ class Wire:
         self._thread = threading.Thread(target=self._run, name=f"wire-{first}", daemon=True)
         self._ending = False
         self.passed = Passed()
-        self.lost = 0
+        self._lost = 0
 
     def __enter__(self) -> Wire:
         self._sockets = run_in_namespace(self._namespace, self._open)
@@ -105,11 +105,25 @@ class Wire:
         self._ending = True
         self._wake[1].send(b"x")
         self._thread.join()
+        self._count_lost()
         for raw in self._sockets:
-            self.lost += struct.unpack("II", raw.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1]
             raw.close()
         for end in self._wake:
             end.close()
+
+    @property
+    def lost(self) -> int:
+        """Frames that came, or were to leave, faster than they could, since the context began."""
+        if not self._ending:
+            self._count_lost()
+        return self._lost
+
+    def _count_lost(self) -> None:
+        """The kernel forgets its count when it has told it."""
+        for raw in self._sockets:
+            told = struct.unpack("II", raw.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1]
+            with self._lock:
+                self._lost += told
 
     @contextlib.contextmanager
     def rule(self, rule: Rule) -> Iterator[None]:
@@ -202,7 +216,8 @@ class Wire:
         try:
             raw.send(transit.data)
         except BlockingIOError:
-            self.lost += 1
+            with self._lock:
+                self._lost += 1
         except OSError as failure:  # a line that is down carries nothing; nor one a frame that is too long
             if failure.errno not in (errno.ENETDOWN, errno.ENODEV, errno.ENXIO, errno.EMSGSIZE, errno.ENOBUFS):
                 raise

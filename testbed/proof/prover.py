@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from testbed.errors import SettingError, TestbedError
@@ -77,16 +78,19 @@ def prove(
 
 def _tried(claim: Claim, scene: Scene, path: OnPath, evidence: Path | None) -> Proof:
     found, begun, untried = Findings(), time.monotonic(), None
-    before = _sas(scene) if evidence else {}
+    before: Mapping[str, object] = {}
+    lost = path.wire.lost
     with scene.lab.events.step("prove", claim.promise, claim.name):
         try:
+            before = _sas(scene)
             claim.attempt(scene, path, found)
         except UntriedError as missing:
             untried = str(missing)
-        except TestbedError as failure:
+        except (TestbedError, OSError) as failure:
             found.fail(f"it could not be tried to its end: {str(failure).replace(chr(10), ';')}")
-    if path.wire.lost:
-        found.fail(f"the wire lost {path.wire.lost} frames, so nothing that was counted can be relied on")
+    lost = path.wire.lost - lost
+    if lost:
+        found.fail(f"the wire lost {lost} frames, so nothing that was counted can be relied on")
     proof = Proof(
         claim.name,
         claim.promise,
@@ -95,21 +99,23 @@ def _tried(claim: Claim, scene: Scene, path: OnPath, evidence: Path | None) -> P
         found.numbers,
         time.monotonic() - begun,
         untried,
+        evidence / claim.name if evidence else None,
     )
-    if evidence is None:
-        return proof
-    return _written(replace(proof, evidence=evidence / claim.name), scene, path, before)
+    if evidence is not None:
+        _write(proof, scene, path, before)
+    return proof
 
 
-def _written(proof: Proof, scene: Scene, path: OnPath, before: Mapping[str, object]) -> Proof:
+def _write(proof: Proof, scene: Scene, path: OnPath, before: Mapping[str, object]) -> None:
+    """The evidence of one claim. What a dead daemon does not tell is left out."""
     folder = proof.evidence
-    assert folder is not None  # noqa: S101 - the caller has just set it
+    assert folder is not None  # noqa: S101 - the caller has just made it
     write_evidence(scene.lab, folder, {scene.near.link: path.frames})
     (folder / "sas-before.json").write_text(json.dumps(before, indent=2))
     (folder / "proof.json").write_text(json.dumps(proof.to_dict(), indent=2))
-    versions = {end.node: scene.charon(end).version().__dict__ for end in (scene.near, scene.far)}
-    (folder / "versions.json").write_text(json.dumps(versions, indent=2))
-    return proof
+    with contextlib.suppress(TestbedError):
+        versions = {end.node: scene.charon(end).version().__dict__ for end in (scene.near, scene.far)}
+        (folder / "versions.json").write_text(json.dumps(versions, indent=2))
 
 
 def _sas(scene: Scene) -> dict[str, object]:

@@ -109,13 +109,12 @@ class Impersonation:
             ["neighbour", "del", peer, "dev", device],
             ["address", "del", own, "dev", device],
         ]
-        for step in steps:
-            done = self.scene.live.execute(self.rogue.node, ["ip", *step])
-            if done.exit_code != 0:
-                raise DaemonError(
-                    "the rogue cannot take the peer's place", node=self.rogue.node, seen=done.stderr.decode()
-                )
         try:
+            for step in steps:
+                done = self.scene.live.execute(self.rogue.node, ["ip", *step])
+                if done.exit_code != 0:
+                    told = done.stderr.decode(errors="replace").strip()
+                    raise DaemonError("the rogue cannot take the peer's place", node=self.rogue.node, seen=told)
             yield
         finally:
             for step in undo:
@@ -146,12 +145,14 @@ class Impersonation:
         self._to_rogue.send(bytes.fromhex(self.rogue.own.mac.replace(":", "")) + transit.data[6:])
         return ()
 
-    def attempt(self, config: ConnectionConfig, secret: bytes | None, key: bytes, certificate: bytes) -> str | None:
-        """Let the rogue negotiate as the far end. None if it got an SA; else what its own daemon said.
+    def attempt(
+        self, config: ConnectionConfig, secret: bytes | None, key: bytes, certificate: bytes
+    ) -> tuple[bool, str]:
+        """Let the rogue negotiate as the far end: whether either end then had an SA, and what its own daemon said.
 
         It has these credentials and no other: IKEv1 would choose among all that it has.
         """
-        charon = self.scene.live.charon(self.rogue.node)
+        charon, near = self.scene.live.charon(self.rogue.node), self.scene.charon(self.scene.near)
         name = "rogue"
         charon.clear_credentials()
         connection = vici_connection(config)
@@ -165,11 +166,15 @@ class Impersonation:
             charon.load_certificate(self.scene.authority(), authority=True)
             charon.load_key(key)
         charon.load_connections({name: connection})
+        known, told = {sa.unique_id for sa in near.sas()}, ""
         try:
             charon.initiate(child=name, deadline=Deadline(_ATTEMPT_S))
         except NegotiationError as failure:
-            return failure.seen or str(failure)
+            told = failure.seen or str(failure)
         finally:
+            # Asked before the rogue takes down what it may have.
+            gained = any(sa.established and sa.unique_id not in known for sa in near.sas())
+            gained = gained or any(sa.established for sa in charon.sas(name))
             charon.terminate(ike=name, deadline=Deadline(2.0))
             charon.unload_connection(name)
-        return None
+        return gained or not told, told

@@ -7,13 +7,13 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from testbed.errors import SettingError
+from testbed.errors import DaemonError, SettingError
 from testbed.network.capture import Frame
 from testbed.proof.stream import Stream
 from testbed.runtime.files import read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from ipaddress import IPv4Address, IPv6Address
 
     from testbed.daemons.charon import Charon
@@ -97,9 +97,10 @@ class Scene:
 
     @property
     def is_up(self) -> bool:
-        """Whether a CHILD SA is installed at both ends."""
+        """Whether every CHILD SA of the connection is installed at both ends."""
+        wanted = {child.name for child in self.near.connection.children}
         return all(
-            any(child.state == "INSTALLED" for sa in self.sas(end) for child in sa.children)
+            wanted <= {child.name for sa in self.sas(end) for child in sa.children if child.state == "INSTALLED"}
             for end in (self.near, self.far)
         )
 
@@ -111,6 +112,13 @@ class Scene:
     def take_down(self) -> None:
         self.lab.terminate(self.connection)
 
+    def reload(self, end: End, *, clear: bool = False) -> None:
+        """Give a router's charon what the node's files say, in place of what was loaded by VICI. Raises DaemonError."""
+        argv = ["/usr/lib/testbed/load-connections", *(["--clear"] if clear else [])]
+        done = self.live.execute(end.node, argv)
+        if done.exit_code != 0:
+            raise DaemonError("charon does not take its configuration again", node=end.node, seen=done.text.strip())
+
     def spis(self, end: End) -> set[str]:
         found = (spi for sa in self.sas(end) for child in sa.children for spi in (child.spi_in, child.spi_out))
         return {spi for spi in found if spi}
@@ -119,7 +127,7 @@ class Scene:
         """Datagrams from the near host to the far one, or back: what the tunnel is for."""
         source, destination = (self.far, self.near) if back else (self.near, self.far)
         spaces = (self.live.state(source.host).namespace, self.live.state(destination.host).namespace)
-        return Stream(spaces, source.inner, destination.inner)
+        return Stream(spaces, source.inner, destination.inner, (source.outer, destination.outer))
 
     def clear_stream(self) -> Stream:
         """Datagrams from router to router, which no tunnel protects: what an observer would see without one."""
@@ -166,7 +174,7 @@ def find_scene(lab: Lab, connection: str | None = None, hosts: tuple[str, str] |
     other = next((config for config in lab.devices[far].connections if config.name == name), None)
     if other is None:
         raise SettingError(f"'{far}' has no connection '{name}'", expected="both ends configured")
-    given = hosts or ("", "")
+    given = hosts or _hosts(lab, own)
     return Scene(lab, live, _end(lab, near, own, given[0]), _end(lab, far, other, given[1]))
 
 
@@ -177,7 +185,7 @@ def _end(lab: Lab, node: str, connection: ConnectionConfig, host: str) -> End:
     if link is None:
         raise SettingError(f"the connection '{connection.name}' of '{node}' is on no link")
     prefixes = [prefix for child in connection.children for prefix in child.local_selectors]
-    behind = host or _host_in(lab, prefixes, connection)
+    behind = host
     addresses = [address.ip for _, address in lab.loaded.addressing.of_node(behind)]
     inner = [address for address in addresses if any(address in prefix for prefix in prefixes)] or addresses
     if not inner:
@@ -185,12 +193,23 @@ def _end(lab: Lab, node: str, connection: ConnectionConfig, host: str) -> End:
     return End(node, link, connection, behind, inner[0])
 
 
-def _host_in(lab: Lab, prefixes: list[Prefix], connection: ConnectionConfig) -> str:
-    """A node whose traffic the connection protects: a host rather than the router itself."""
-    nodes = sorted(lab.devices, key=lambda name: lab.devices[name].forwards)
-    for name in nodes:
+def _hosts(lab: Lab, connection: ConnectionConfig) -> tuple[str, str]:
+    """Two nodes whose traffic one of the CHILD SAs protects: the first that has a node at each of its ends."""
+    for child in connection.children:
+        near, far = _host_in(lab, child.local_selectors), _host_in(lab, child.remote_selectors)
+        if near and far:
+            return near, far
+    told = "; ".join(
+        f"{', '.join(map(str, child.local_selectors))} - {', '.join(map(str, child.remote_selectors))}"
+        for child in connection.children
+    )
+    raise SettingError(f"the connection '{connection.name}' protects {told}, between which there are no two nodes")
+
+
+def _host_in(lab: Lab, prefixes: Sequence[Prefix]) -> str | None:
+    """A host, rather than the router itself."""
+    for name in sorted(lab.devices, key=lambda name: lab.devices[name].forwards):
         for _, address in lab.loaded.addressing.of_node(name):
             if any(address.ip in prefix for prefix in prefixes):
                 return name
-    told = ", ".join(map(str, prefixes))
-    raise SettingError(f"the connection '{connection.name}' protects {told}, where no node is")
+    return None

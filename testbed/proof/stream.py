@@ -38,10 +38,18 @@ class Stream:
     of this stream.
     """
 
-    def __init__(self, ends: tuple[Path, Path], source: Address, destination: Address) -> None:
+    def __init__(
+        self,
+        ends: tuple[Path, Path],
+        source: Address,
+        destination: Address,
+        outer: tuple[Address, Address] | None = None,
+    ) -> None:
+        """`outer` are the addresses of the tunnel that carries it."""
         self._ends = ends
         self.source = source
         self.destination = destination
+        self.outer = outer
         self.sent = 0
         self.arrived: Counter[int] = Counter()
         self.changed = 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from testbed.deadline import Deadline
 from testbed.proof.claims.confidentiality import inner_headers
 from testbed.proof.claims.traffic import ARRIVAL_S
+from testbed.proof.result import UntriedError
 from testbed.verify.wire import inspect_frames
 
 if TYPE_CHECKING:
@@ -21,7 +22,16 @@ _DATAGRAMS = 20
 
 def hidden_addresses(scene: Scene, path: OnPath, found: Findings) -> None:
     """All untrusted links are watched while a tunnel is set up and used; and the inside, as control."""
-    inside = next(link.name for link, _ in scene.live.plan.attachments_of(scene.near.host))
+    inside = next(
+        (
+            link.name
+            for link, end in scene.live.plan.attachments_of(scene.near.host)
+            if scene.near.inner in [address.ip for address in end.addresses]
+        ),
+        None,
+    )
+    if inside is None or inside == scene.near.link or inside in scene.untrusted_links():
+        raise UntriedError(f"{scene.near.host} has no link inside on which it would be seen what an observer sees")
     watched = [name for name in scene.untrusted_links() if name != scene.near.link]
     mark = path.mark
     with contextlib.ExitStack() as stack:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -28,14 +30,19 @@ if TYPE_CHECKING:
 
 __all__ = ["authentication"]
 
+_SECRET = re.compile(r'secret = "?0s([A-Za-z0-9+/=]+)')
 _KEY_COMPROMISE = 1  # RFC 5280, section 5.3.1
 
 
 @dataclass(frozen=True)
 class _Attempt:
-    """How the rogue tries to be the far end: with a secret, or with a key and its certificate."""
+    """How the rogue tries to be the far end: with a secret, or with a key and its certificate.
+
+    `because` is a word of the reason for which it has to be refused: another one would prove something else.
+    """
 
     what: str
+    because: str
     config: ConnectionConfig
     secret: bytes | None = None
     key: bytes = b""
@@ -43,7 +50,10 @@ class _Attempt:
 
 
 def authentication(scene: Scene, path: OnPath, found: Findings) -> None:
-    """A rogue in the place of the peer, on the path, with four credentials; and its address from off the path."""
+    """A rogue in the place of the peer, on the path, with several credentials; and its address from off the path.
+
+    At last, as control, with the peer's own: then it is let in.
+    """
     scene.bring_up()
     rogue = find_rogue(scene)
     if rogue is None:
@@ -57,32 +67,75 @@ def authentication(scene: Scene, path: OnPath, found: Findings) -> None:
         with Impersonation.playing(scene, path, rogue) as peer:
             for attempt in _attempts(scene, rogue):
                 _refused(scene, peer, attempt, found)
-        _spoofed(scene, path, rogue, peer.first_messages, found)
+        _spoofed(scene, rogue, peer.first_messages, found)
         expect_valid(stream, found, "afterwards")
     unharmed(scene, found, before)
+    try:
+        with Impersonation.playing(scene, path, rogue) as peer:
+            _control(scene, peer, found)
+    finally:
+        scene.take_down()
+        scene.bring_up()
 
 
 def _attempts(scene: Scene, rogue: RogueRouter) -> Iterator[_Attempt]:
     """All as the far end, so with its address, its identity and its selectors; but for what the name says."""
     base = replace(scene.far.connection, lifetime_s=None)
+    stranger = replace(base, local=replace(base.local, identity="stranger.test"))
     if base.trustpoint is None:
-        yield _Attempt("the wrong pre-shared key", base, secret=secrets.token_bytes(16))
-    else:
-        key, certificate = _self_made(scene, rogue, base.local.identity)
-        yield _Attempt("a key of its own, certified by itself", base, key=key, certificate=certificate)
+        yield _Attempt("the wrong pre-shared key", "is another one", base, secret=secrets.token_bytes(16))
+        yield _Attempt("the right key, as somebody else", "identities of the peer", stranger, secret=_secret(scene))
+        trustpoint = _trustpoint(scene, rogue, rogue.spec.other)
+        named = replace(base.local, identity=trustpoint.fqdn)
+        signing = replace(base, trustpoint=trustpoint.name, local=named)
+        held = _held(scene, rogue.node, trustpoint)
+        yield _Attempt("a certificate instead of the key", "no connection", signing, None, *held)
+        return
+    own = _self_made(scene, rogue, base.local.identity)
+    yield _Attempt("a key of its own, certified by itself", "can be trusted|signed by itself", base, None, *own)
     spec = rogue.spec
     _revoke(scene, rogue, spec.revoked)
-    for what, name in (
-        ("a certificate of another CA", spec.foreign),
-        ("a revoked certificate", spec.revoked),
-        ("the right CA's certificate, of somebody else", spec.other),
+    for what, because, name in (
+        ("a certificate of another CA", "is of another CA", spec.foreign),
+        ("a revoked certificate", "was revoked on", spec.revoked),
+        ("the right CA's certificate, of somebody else", "identities of the peer", spec.other),
     ):
         trustpoint = _trustpoint(scene, rogue, name)
         config = replace(base, trustpoint=name, local=replace(base.local, identity=trustpoint.fqdn))
-        directory = scene.live.state(rogue.node).identity.directory
-        key = read_file(directory / "nvram-private" / f"{trustpoint.key_label}.pem") or b""
-        certificate = read_file(directory / "nvram-x509" / f"{name}.pem") or b""
-        yield _Attempt(what, config, key=key, certificate=certificate)
+        yield _Attempt(what, because, config, None, *_held(scene, rogue.node, trustpoint))
+
+
+def _control(scene: Scene, peer: Impersonation, found: Findings) -> None:
+    """With what the far end itself has, the rogue is the far end: it was not for want of a way that it was refused."""
+    far = scene.far.connection
+    base = replace(far, lifetime_s=None)
+    if far.trustpoint is None:
+        gained, told = peer.attempt(base, _secret(scene), b"", b"")
+    else:
+        trustpoint = next(item for item in scene.lab.devices[scene.far.node].trustpoints if item.name == far.trustpoint)
+        gained, told = peer.attempt(base, None, *_held(scene, scene.far.node, trustpoint))
+    found.expect(
+        gained, "control: with the peer's own key it is let in", f"the control fails: with the peer's own key {told}"
+    )
+
+
+def _held(scene: Scene, node: str, trustpoint: TrustpointConfig) -> tuple[bytes, bytes]:
+    """A node's private key, and the certificate of it."""
+    directory = scene.live.state(node).identity.directory
+    return (
+        read_file(directory / "nvram-private" / f"{trustpoint.key_label}.pem"),
+        read_file(directory / "nvram-x509" / f"{trustpoint.name}.pem"),
+    )
+
+
+def _secret(scene: Scene) -> bytes:
+    """The pre-shared key of the connection, from the far end's own file."""
+    text = read_file(scene.live.state(scene.far.node).identity.directory / "files/etc/swanctl/swanctl.conf").decode()
+    section = text[text.index(f"ike-{scene.connection} {{") :] if f"ike-{scene.connection} {{" in text else text
+    match = _SECRET.search(section)
+    if match is None:
+        raise UntriedError(f"{scene.far.node} has no pre-shared key that could be tried as control")
+    return base64.b64decode(match[1])
 
 
 def _trustpoint(scene: Scene, rogue: RogueRouter, name: str) -> TrustpointConfig:
@@ -111,27 +164,23 @@ def _revoke(scene: Scene, rogue: RogueRouter, name: str) -> None:
 
 
 def _refused(scene: Scene, peer: Impersonation, attempt: _Attempt, found: Findings) -> None:
-    """One attempt: no SA, at neither end, and why, in the words of charon's log."""
+    """One attempt: no SA at either end, and why, in the words of charon's log."""
     near, rogue = scene.near, peer.rogue
     scene.charon(near).flush_certificates()  # of earlier attempts, whose faults it would tell again
     nodes = (near.node, rogue.node)
     written = {name: len(_log(scene, name)) for name in nodes}
-    known = {sa.unique_id for sa in scene.charon(near).sas()}
-    told = peer.attempt(attempt.config, attempt.secret, attempt.key, attempt.certificate)
-    new = [sa for sa in scene.charon(near).sas() if sa.unique_id not in known and sa.established]
+    gained, told = peer.attempt(attempt.config, attempt.secret, attempt.key, attempt.certificate)
     reasons = [
         f"{name}: {reason}"
         for name in nodes
         for reason in explain_refusal(_log(scene, name)[written[name] :], node_time(scene.live.state(name)))
     ]
-    found.expect(
-        told is not None and not new and bool(reasons),
-        f"{attempt.what}: refused; {'; '.join(reasons)}",
-        f"{attempt.what}: " + (f"refused, and no log says why ({told})" if told and not new else "it has an SA"),
-    )
+    right = [reason for reason in reasons if re.search(attempt.because, reason)]
+    why = "it has an SA" if gained else f"refused, but not for this: {'; '.join(reasons) or told}"
+    found.expect(not gained and bool(right), f"{attempt.what}: refused; {'; '.join(right)}", f"{attempt.what}: {why}")
 
 
-def _spoofed(scene: Scene, path: OnPath, rogue: RogueRouter, messages: list[bytes], found: Findings) -> None:
+def _spoofed(scene: Scene, rogue: RogueRouter, messages: list[bytes], found: Findings) -> None:
     """From off the path the peer's address is easily sent, but the answers go to the peer, which wants none of them."""
     what = "the peer's address from off the path"
     own = next(
@@ -146,14 +195,18 @@ def _spoofed(scene: Scene, path: OnPath, rogue: RogueRouter, messages: list[byte
     message, spi = _renamed(messages[0], gateway.mac, own.mac)
     namespace = scene.live.state(rogue.node).namespace
     known = {sa.unique_id for sa in scene.charon(scene.near).sas()}
-    mark = path.mark
-    with Capture(namespace, own.interface) as seen, Sender(namespace, own.interface) as sender:
+    with (
+        scene.lab.link(scene.far.link).capture() as beyond,
+        Capture(namespace, own.interface) as seen,
+        Sender(namespace, own.interface) as sender,
+    ):
         sender.send(message)
 
         def answered() -> bool:
-            return any(_is_ike(frame, spi, scene.near.outer) for frame in path.since(mark))
+            """At the far end: what went another way has had its time, too."""
+            return any(_is_ike(frame, spi, scene.near.outer) for frame in beyond.frames)
 
-        Deadline(ARRIVAL_S).until(answered, "an answer to the spoofed message")
+        Deadline(ARRIVAL_S).until(answered, "an answer to the spoofed message at the far end")
     back = sum(_is_ike(frame, spi, scene.near.outer) for frame in seen.frames)
     new = [sa for sa in scene.charon(scene.near).sas() if sa.unique_id not in known]
     found.numbers["spoofed_answers_to_attacker"] = back

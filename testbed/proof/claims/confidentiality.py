@@ -45,6 +45,16 @@ def confidentiality(scene: Scene, path: OnPath, found: Findings) -> None:
         f"none of the {report.blocks} 16-byte blocks of the data is in any of the {len(frames)} frames",
         f"{report.blocks_seen} of {report.blocks} blocks of the data are on the path",
     )
+    for end, peer in ((scene.near, scene.far), (scene.far, scene.near)):
+        esp = sum(
+            packet.kind == "esp" and packet.source == end.outer and packet.destination == peer.outer
+            for packet in (dissect(frame.data) for frame in frames)
+        )
+        found.expect(
+            esp >= _DATAGRAMS,
+            f"{esp} ESP packets of {end.node} crossed the path",
+            f"{esp} ESP packets of {end.node} crossed the path, expected at least {_DATAGRAMS}",
+        )
     headers = inner_headers(frames, streams)
     found.numbers["inner_headers"] = headers
     found.expect(headers == 0, "no inner address is in any frame", f"{headers} frames name both inner addresses")

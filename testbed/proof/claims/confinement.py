@@ -42,11 +42,12 @@ class _Needle:
     forms: tuple[bytes, ...]
 
     def within(self, data: bytes) -> bool:
-        return any(form in data for form in self.forms)
+        """Also where Base64 is broken into lines, as PEM is."""
+        return any(form in data for form in self.forms) or any(form in b"".join(data.split()) for form in self.forms)
 
 
 def key_confinement(scene: Scene, _path: OnPath, found: Findings) -> None:
-    """Every key of every node is looked for in every place that is not its own."""
+    """Private keys and pre-shared keys of IKE, and the kernel's session keys, are looked for in every other place."""
     scene.bring_up()
     needles = [needle for state in scene.live.states.values() if state.running for needle in _needles(scene, state)]
     for kind in ("private", "pre-shared", "session"):
@@ -69,12 +70,12 @@ def key_confinement(scene: Scene, _path: OnPath, found: Findings) -> None:
 def _needles(scene: Scene, state: NodeState) -> Iterator[_Needle]:
     directory = state.identity.directory
     for path in sorted((directory / "nvram-private").glob("*.pem")):
-        for kind, body in _PEM.findall(read_file(path) or b""):
+        for kind, body in _PEM.findall(read_file(path)):
             text = b"".join(body.split())
             begin, end = _secret_part(kind, len(base64.b64decode(text)))
             forms = (text[begin // 3 * 4 : end // 3 * 4], base64.b64decode(text)[begin:end])
             yield _Needle(f"private key {path.stem} of {state.name}", forms)
-    for text in _SECRET.findall(read_file(directory / "files/etc/swanctl/swanctl.conf") or b""):
+    for text in _SECRET.findall(read_file(directory / "files/etc/swanctl/swanctl.conf")):
         key = base64.b64decode(text)
         if len(key) >= _SHORTEST:
             yield _Needle(f"pre-shared key of {state.name}", (key, text.rstrip(b"="), binascii.hexlify(key)))
@@ -149,7 +150,7 @@ def _readable(state: NodeState) -> Iterator[tuple[Path, bytes]]:
             ]
             for name in files:
                 path = here / name
-                if _others(path, stat.S_IROTH) and path.is_file() and path.stat().st_size <= _LARGEST:
+                if _others(path, stat.S_IROTH) and _is_small_file(path):
                     yield Path("/") / path.relative_to(root), _read(path)
 
 
@@ -159,6 +160,14 @@ def _others(path: Path, bit: int) -> bool:
     except OSError:
         return False
     return bool(facts.st_mode & bit) and not stat.S_ISLNK(facts.st_mode)
+
+
+def _is_small_file(path: Path) -> bool:
+    try:
+        facts = path.lstat()
+    except OSError:  # it has gone
+        return False
+    return stat.S_ISREG(facts.st_mode) and facts.st_size <= _LARGEST
 
 
 def _read(path: Path) -> bytes:
@@ -175,7 +184,6 @@ def _control(scene: Scene, needles: list[_Needle], found: Findings) -> None:
         directory = state.identity.directory
         own += [_read(path) for path in (directory / "nvram-private").glob("*.pem")]
         own.append(_read(directory / "files/etc/swanctl/swanctl.conf"))
-    own = [b"".join(data.split()) if b"PRIVATE KEY" in data else data for data in own]
     wanted = [needle for needle in needles if not needle.what.startswith("session")]
     seen = sum(any(needle.within(data) for data in own) for needle in wanted)
     text = f"{seen} of {len(wanted)} are found where they belong"

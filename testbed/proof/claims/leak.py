@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from testbed.verify.wire import inspect_frames
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from testbed.network.capture import Capture
     from testbed.proof.result import Findings
     from testbed.proof.scene import OnPath, Scene
     from testbed.proof.stream import Stream
@@ -55,39 +57,62 @@ class _Traffic:
 
 
 def no_leak(scene: Scene, path: OnPath, found: Findings) -> None:
-    """Traffic runs all the while: as the tunnel is rekeyed, taken down, and as charon is killed."""
-    selectors = [(scene.near.selectors, scene.far.selectors), (scene.far.selectors, scene.near.selectors)]
-    pairs = [(local, remote) for ours, theirs in selectors for local in ours for remote in theirs]
-    with scene.stream() as there, scene.stream(back=True) as back:
+    """Traffic runs all the while: as the tunnel is rekeyed, taken down, and as charon is killed and comes back.
+
+    Watched are the lines of both routers, each before anybody could drop what left it in clear.
+    """
+    with scene.stream() as there, scene.stream(back=True) as back, scene.lab.link(scene.far.link).capture() as beyond:
         streams = [there, back]
-
-        def phase(name: str, step: Callable[[], None]) -> None:
-            mark, sent = path.mark, sum(stream.sent for stream in streams)
-            step()
-            traffic.more()
-            frames = path.since(mark)
-            during = sum(stream.sent for stream in streams) - sent
-            report = inspect_frames(frames, [], pairs)
-            clear = len(report.protected) + inner_headers(frames, streams)
-            key = name.replace(" ", "_")
-            found.numbers |= {f"sent_{key}": during, f"clear_{key}": clear}
-            found.expect(clear == 0, f"{name}: {during} sent, none in clear", f"{name}: {clear} of {during} in clear")
-
+        phases = _Phases(path, beyond, streams)
         expect_valid(there, found, "at first")
-        with _Traffic(streams) as traffic:
-            phase("rekeying", lambda: _rekey(scene))
-            phase("tunnel down", scene.take_down)
-            # Traffic may set it up again, as that of a crypto map does; nothing is in clear then either.
-            phase("charon killed", lambda: scene.lab.node(scene.near.node).kill_daemon("charon"))
-            phase("charon back", lambda: _restart(scene))
-        scene.bring_up()
+        try:
+            with _Traffic(streams) as traffic:
+                phases.run("rekeying", lambda: _rekey(scene), traffic)
+                phases.run("tunnel down", scene.take_down, traffic)
+                # Traffic may set it up again, as that of a crypto map does; nothing is in clear then either.
+                phases.run("charon killed", lambda: scene.lab.node(scene.near.node).kill_daemon("charon"), traffic)
+                phases.run("charon back", lambda: _restart(scene), traffic)
+        finally:
+            _restart(scene)
         for stream in streams:
             expect_valid(stream, found, f"afterwards to {stream.destination}")
+        phases.judge(scene, found)
     found.expect(scene.is_up, "the tunnel is up again")
 
 
+class _Phases:
+    """What was sent and what was seen on both lines, from the beginning of each phase to that of the next."""
+
+    def __init__(self, path: OnPath, beyond: Capture, streams: list[Stream]) -> None:
+        self._path = path
+        self._beyond = beyond
+        self._streams = streams
+        self._begun: list[tuple[str, int, int, int]] = []
+
+    def run(self, name: str, step: Callable[[], None], traffic: _Traffic) -> None:
+        self._mark(name)
+        step()
+        traffic.more()
+
+    def _mark(self, name: str) -> None:
+        sent = sum(stream.sent for stream in self._streams)
+        self._begun.append((name, self._path.mark, len(self._beyond.frames), sent))
+
+    def judge(self, scene: Scene, found: Findings) -> None:
+        ends = [(scene.near.selectors, scene.far.selectors), (scene.far.selectors, scene.near.selectors)]
+        pairs = [(local, remote) for ours, theirs in ends for local in ours for remote in theirs]
+        self._mark("")
+        for (name, near, far, sent), (_, near_end, far_end, sent_end) in itertools.pairwise(self._begun):
+            frames = [*self._path.frames[near:near_end], *self._beyond.frames[far:far_end]]
+            report = inspect_frames(frames, [], pairs)
+            clear = len(report.protected) + inner_headers(frames, self._streams)
+            key, during = name.replace(" ", "_"), sent_end - sent
+            found.numbers |= {f"sent_{key}": during, f"clear_{key}": clear}
+            found.expect(clear == 0, f"{name}: {during} sent, none in clear", f"{name}: {clear} of {during} in clear")
+
+
 def _rekey(scene: Scene) -> None:
-    """Rekey all CHILD SAs, and wait until the new ones are there."""
+    """Rekey the CHILD SA, and wait until the new one is there."""
     before = scene.spis(scene.near)
     scene.charon(scene.near).rekey(ike=None, child=scene.near.connection.children[0].name)
     Deadline(_REKEY_S).until(lambda: scene.spis(scene.near) - before, "the rekeying")

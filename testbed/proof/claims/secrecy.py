@@ -87,7 +87,7 @@ def _without_group(scene: Scene) -> Iterator[None]:
         yield
     finally:
         for end in ends:
-            scene.live.execute(end.node, ["/usr/lib/testbed/load-connections"])
+            scene.reload(end)
         scene.take_down()
         scene.bring_up()
 

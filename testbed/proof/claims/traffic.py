@@ -28,7 +28,9 @@ def carries(transit: Transit, stream: Stream, direction: Direction) -> bool:
     packet = transit.packet
     if transit.direction != direction:
         return False
-    return packet.kind == "esp" or (packet.kind == "udp" and stream.belongs(packet.source, packet.destination))
+    if packet.kind == "esp":
+        return stream.outer is None or (packet.source, packet.destination) == stream.outer
+    return packet.kind == "udp" and stream.belongs(packet.source, packet.destination)
 
 
 def altered(transit: Transit, bit: int) -> Transit:
