@@ -216,7 +216,7 @@ class _Matrix:
         if cell.feature == "transport":
             return [f"{end.outer}/{end.outer.max_prefixlen}"]
         prefix = next(item for item in end.selectors if end.inner in item)
-        protocol = ("[udp]", "[icmp]")[number] if cell.feature == "children" else ""
+        protocol = ("[17]", "[1]")[number] if cell.feature == "children" else ""
         return [f"{prefix}{protocol}"]
 
     def _outer(self, end: End, version: int) -> Address | None:
