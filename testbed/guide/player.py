@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
+import shlex
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed.console import LiveRouter
@@ -22,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "Player", "Step"]
 
 _AGAIN_S = 0.2
+_COMMAND_S = 300
 # What a console says of a line that it does not take; a guide that does not expect it is wrong.
 _REFUSALS = (
     "% Invalid input",
@@ -155,12 +162,35 @@ class Player:
         if block.kind == "sh":
             done = self._lab.node(block.node).execute(["/bin/sh", "-c", command.text])
             return f"{block.node}$ ", done.text + done.stderr.decode(errors="replace")
+        if block.kind == "testbed":
+            return "$ testbed ", self._command_line(command.text)
         typist = self._typist(block.node)
         prompt = typist.prompt
         output = typist.type(command.text, list(command.answers))
         if last:
             output += typist.settle()
         return prompt, output
+
+    def _command_line(self, text: str) -> str:
+        """A command of the testbed itself, as its user would give it. Raises TestbedError if it fails."""
+        words = [re.sub(r"\bLAB\b", self._lab.name, word) for word in shlex.split(text)]
+        argv = [sys.executable, "-c", "from testbed.cli import main; main()", *words]
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
+        try:
+            done = subprocess.run(
+                argv,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_COMMAND_S,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+            )
+        except subprocess.TimeoutExpired:
+            raise TestbedError(f"`testbed {text}` has not ended after {_COMMAND_S} s") from None
+        if done.returncode != 0:
+            raise TestbedError(f"`testbed {text}` ended with {done.returncode}", seen=done.stdout + done.stderr)
+        return done.stdout
 
     def _typist(self, node: str) -> Typist:
         if node not in self._typists:

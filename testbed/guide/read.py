@@ -1,7 +1,8 @@
 """Reading a guide: Markdown, whose fenced blocks name a node.
 
-A block marked `ios kisii` is typed at that router's console, one marked `sh pc-kisii` in that node's shell. Each of its
-lines is a command, but for those that say what the command before is asked and what must come back:
+A block marked `ios kisii` is typed at that router's console, one marked `sh pc-kisii` in that node's shell, and one
+marked `testbed` on the machine itself, where LAB stands for the lab that the guide is played on. Each line is a
+command, but for those that say what the command before is asked and what must come back:
 
     answer: yes             typed at the next question; `answer:` alone is an empty line
     expect: words           see testbed.guide.expect
@@ -13,6 +14,7 @@ A heading of the second level begins a step.
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Block", "Chapter", "Command", "Guide", "GuideError", "markdown", "read_guide"]
 
 FILE_NAME = "guide.md"
-_FENCE = re.compile(r"(ios|sh)\s+([a-z0-9-]+)")
+_FENCE = re.compile(r"(ios|sh)\s+([a-z0-9-]+)|(testbed)")
 _WITHIN = re.compile(r"within:\s*(\d+)\s*s")
 _MAX_BYTES = 1024 * 1024
 
@@ -136,7 +138,7 @@ class _Reader:
             match = _FENCE.fullmatch(token.info.strip()) if token.type == "fence" else None
             if match:
                 flush()
-                blocks.append(self._block(match[1], match[2], token))
+                blocks.append(self._block(match[1] or match[3], match[2] or "", token))
             else:
                 prose.append(token)
         flush()
@@ -146,11 +148,21 @@ class _Reader:
     def _block(self, kind: str, node: str, token: Token) -> Block:
         first = (token.map[0] if token.map else 0) + 2
         known = self._routers if kind == "ios" else self._nodes
-        if node not in known:
+        if kind != "testbed" and node not in known:
             self._fail(
                 first - 1, f"there is no {'router' if kind == 'ios' else 'node'} '{node}'", f"one of {', '.join(known)}"
             )
-        return Block(kind, node, tuple(self._commands(token.content.splitlines(), first)))
+        commands = tuple(self._commands(token.content.splitlines(), first))
+        if kind == "testbed":
+            self._check_quotes(commands)
+        return Block(kind, node, commands)
+
+    def _check_quotes(self, commands: tuple[Command, ...]) -> None:
+        for command in commands:
+            try:
+                shlex.split(command.text)
+            except ValueError as failure:
+                self._fail(command.line, f"`{command.text}`: {str(failure).lower()}", "quotes in pairs")
 
     def _commands(self, lines: list[str], first: int) -> Iterator[Command]:
         current: Command | None = None

@@ -12,6 +12,8 @@ __all__ = ["ClockStep", "DaemonFault", "Fault", "IkeMessages", "Line", "LinkDown
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
 _Percent = Annotated[float, Field(ge=0, le=100)]
+_Link = Annotated[_Name, Field(description="Its name in `links`.")]
+_Node = Annotated[_Name, Field(description="Its name in `nodes`.")]
 _Direction = Annotated[
     Literal["both", "forward", "backward"], Field(description="`forward` is away from the router whose tunnel uses it.")
 ]
@@ -25,7 +27,7 @@ class Line(_Model):
     """A bad line: what happens to each frame is chosen by chance, from a seed, so that a run can be repeated."""
 
     kind: Literal["line"]
-    link: _Name
+    link: _Link
     loss: Annotated[_Percent, Field(description="Percent of the frames that are lost.")] = 0.0
     duplicate: Annotated[_Percent, Field(description="Percent that arrive twice.")] = 0.0
     reorder: Annotated[_Percent, Field(description="Percent that are held for 10 ms, and so are overtaken.")] = 0.0
@@ -36,29 +38,34 @@ class Line(_Model):
     mtu: Annotated[int | None, Field(ge=68, le=65535, description="Longer IP packets are dropped.")] = None
     icmp: Annotated[bool, Field(description="Tell their sender so (RFC 792, RFC 4443), as a router does.")] = True
     direction: _Direction = "both"
-    seed: int = 1
+    seed: Annotated[int, Field(description="Of the chances: the same seed, the same fate of each frame.")] = 1
 
 
 class LinkDown(_Model):
     """A link without carrier: both ends see it go."""
 
     kind: Literal["down"]
-    link: _Name
+    link: _Link
 
 
 class Partition(_Model):
     """Links on which nothing passes though they are up: nobody is told."""
 
     kind: Literal["partition"]
-    links: Annotated[list[_Name], BeforeValidator(list_of_one), Field(min_length=1)]
+    links: Annotated[
+        list[_Name], BeforeValidator(list_of_one), Field(min_length=1, description="Their names in `links`.")
+    ]
 
 
 class IkeMessages(_Model):
     """What happens to single messages of IKE."""
 
     kind: Literal["ike"]
-    link: _Name
-    action: Literal["drop", "duplicate", "delay", "reorder", "replay", "mangle"]
+    link: _Link
+    action: Annotated[
+        Literal["drop", "duplicate", "delay", "reorder", "replay", "mangle"],
+        Field(description="`reorder` lets the next one overtake it; `mangle` flips a bit behind the header."),
+    ]
     exchange: Annotated[
         str | None,
         Field(description="`IKE_SA_INIT`, `IKE_AUTH`, `main mode`, `quick mode`, …; any when left out."),
@@ -76,32 +83,34 @@ class Nat(_Model):
     """A NAT box in the path: a router that gives its own address to what leaves it by a link."""
 
     kind: Literal["nat"]
-    node: _Name
-    link: _Name
+    node: _Node
+    link: _Link
 
 
 class DaemonFault(_Model):
     """A daemon that is killed, or frozen; afterwards it runs again."""
 
     kind: Literal["daemon"]
-    node: _Name
-    daemon: Annotated[str, Field(min_length=1)] = "charon"
-    action: Literal["kill", "freeze"] = "kill"
+    node: _Node
+    daemon: Annotated[
+        str, Field(min_length=1, description="`charon`, `chronyd`, `testbed-ca`, …: as `testbed status` calls it.")
+    ] = "charon"
+    action: Annotated[Literal["kill", "freeze"], Field(description="SIGKILL, or SIGSTOP.")] = "kill"
 
 
 class Restart(_Model):
     """A node that is stopped; afterwards it is started again, as after a power cut."""
 
     kind: Literal["node"]
-    node: _Name
+    node: _Node
 
 
 class ClockStep(_Model):
     """A clock that jumps, and back afterwards. Who speaks NTP may have corrected it meanwhile."""
 
     kind: Literal["clock"]
-    node: _Name
-    seconds: float
+    node: _Node
+    seconds: Annotated[float, Field(description="How far; before the present if negative.")]
 
 
 Fault = Annotated[

@@ -15,6 +15,7 @@ LABS = [
     ("safari-sacco", {"flavor": "iosxe17"}),
     ("moigetech-pki", {}),
     ("moigetech-pki", {"flavor": "iosxe17"}),
+    ("ipsec-goals", {}),
 ]
 
 

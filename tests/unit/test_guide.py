@@ -122,6 +122,20 @@ def test_reading(tmp_path: Path) -> None:
     assert "&lt;b&gt;" in guide.chapters[0].blocks[0].html
 
 
+def test_a_block_for_the_testbed_itself(tmp_path: Path) -> None:
+    guide = read(tmp_path, "```testbed\nprove LAB\nexpect: {n} of {m} claims are proven. where n == m\n```\n")
+    block = guide.chapters[0].blocks[0]
+    assert (block.kind, block.node) == ("testbed", "")
+    assert [(command.text, len(command.expectations)) for command in block.commands] == [("prove LAB", 1)]
+    page = render_report(guide, [Step(guide.chapters[0])], load_topology(SAFARI), {})
+    assert "the machine itself" in page
+
+
+@pytest.mark.parametrize("info", ["testbed r1", "testbed sh r1", "ios", "sh", "Testbed"])
+def test_other_blocks_are_prose(tmp_path: Path, info: str) -> None:
+    assert not read(tmp_path, f"```{info}\nshow clock\n```\n").chapters[0].runs
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -131,6 +145,7 @@ def test_reading(tmp_path: Path) -> None:
         ("```ios r1\nexpect: x\n```\n", ":2: `expect: x` belongs to no command"),
         ("```ios r1\nshow clock\nexpect: {a} where a\n```\n", ":3: 'a' is no condition"),
         ("```ios r1\nshow clock\nwithin: soon\n```\n", ":3: `within: soon` is no time"),
+        ('```testbed\nfault LAB line --run "sas\n```\n', ':2: `fault LAB line --run "sas`: no closing quotation'),
     ],
 )
 def test_what_is_wrong_with_a_guide(tmp_path: Path, text: str, told: str) -> None:
@@ -144,7 +159,7 @@ def test_a_guide_that_is_not_there(tmp_path: Path) -> None:
         read_guide(tmp_path, [], [])
 
 
-@pytest.mark.parametrize("lab", ["safari-sacco", "moigetech-pki"])
+@pytest.mark.parametrize("lab", ["safari-sacco", "moigetech-pki", "ipsec-goals"])
 def test_the_guides_of_the_labs_can_be_read(lab: str) -> None:
     loaded = load_topology(ROOT / "topologies" / lab)
     guide = read_guide(loaded.folder, loaded.configurations, loaded.topology.nodes)

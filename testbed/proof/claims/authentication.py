@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["authentication"]
 
 _SECRET = re.compile(r'secret = "?0s([A-Za-z0-9+/=]+)')
+_FORGOTTEN_S = 0.5
 _KEY_COMPROMISE = 1  # RFC 5280, section 5.3.1
 
 
@@ -74,6 +75,8 @@ def authentication(scene: Scene, path: OnPath, found: Findings) -> None:
         with Impersonation.playing(scene, path, rogue) as peer:
             _control(scene, peer, found)
     finally:
+        # The near end has forgotten the true peer for the rogue, and will not answer it.
+        scene.charon(scene.far).terminate(ike=scene.connection, deadline=Deadline(_FORGOTTEN_S))
         scene.take_down()
         scene.bring_up()
 
