@@ -2,14 +2,15 @@
 LAB ?= moigetech-pki
 NODE ?= kisii
 PYTHON ?= python3
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-ROOMS = testbed.lab testbed.console testbed.guide testbed.ios testbed.testing testbed.pytest_plugin testbed.daemons testbed.network testbed.verify testbed.topology \
+ROOMS = testbed.lab testbed.proof testbed.exchange testbed.matrix testbed.faults testbed.console testbed.guide testbed.ios testbed.testing testbed.pytest_plugin testbed.daemons testbed.network testbed.verify testbed.topology \
 	testbed.device testbed.render testbed.plan testbed.runtime testbed.graph testbed.events testbed.deadline testbed.errors
 
 .DEFAULT_GOAL := help
-.PHONY: help lab-up lab-down console guide test test-unit test-vm fuzz bench lint format docs clean
+.PHONY: help lab-up lab-down console guide prove test test-unit test-vm fuzz bench lint format docs clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -23,12 +24,16 @@ console: $(READY) ## A router's console: LAB=moigetech-pki NODE=kisii
 guide: prerequisites $(READY) ## Play a lab's guide on routers that are bare: LAB=moigetech-pki, ARGS="--report guide.html"
 	@$(BIN)/testbed guide $(LAB) $(ARGS)
 
+prove: LAB = ipsec-goals
+prove: prerequisites $(READY) ## Let an adversary try what a tunnel promises: LAB=ipsec-goals
+	@$(BIN)/testbed up $(LAB) --no-verify $(ARGS) && $(BIN)/testbed prove $(LAB)
+
 lab-down: $(READY) ## Remove a lab: LAB=moigetech-pki
 	@$(BIN)/testbed down $(LAB)
 
 test: prerequisites $(READY) ## Run the whole suite, real daemons included
 	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check . && $(BIN)/mypy --no-error-summary
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 test-unit: $(READY) ## Only the tests that need neither root nor an engine
 	@$(BIN)/python -m pytest tests/unit tests/golden tests/pki $(ARGS)
@@ -41,6 +46,7 @@ fuzz: $(READY) ## 50,000 messages against the certificate authority, 100,000 IOS
 	@$(BIN)/python -m tests.unit.ios.fuzz $(ARGS)
 
 bench: prerequisites $(READY) ## Measure, beside a floor in the same run
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 lint: $(READY) ## Check style and types

@@ -31,7 +31,8 @@ def _interrupt(_signal: int, _frame: object) -> NoReturn:
 
 def main() -> None:
     """Run a command; errors become one message on standard error and an exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # also when the terminal has gone: nothing half-done stays
+        signal.signal(number, _interrupt)
     try:
         app()
     except (TopologyError, SettingError) as failure:

@@ -11,7 +11,7 @@ import typer
 from testbed.cli import output
 from testbed.cli.common import EXIT_PREREQUISITE, JsonOption
 from testbed.errors import TestbedError
-from testbed.network.kernel import kernel_features
+from testbed.network.kernel import has_netem, kernel_features
 from testbed.prerequisites import Finding, essential
 
 if TYPE_CHECKING:
@@ -43,13 +43,15 @@ def doctor(as_json: JsonOption = False) -> None:
 def _kernel() -> Iterator[Finding]:
     if os.geteuid() != 0:
         return
+    by = "netem, and the testbed's own forwarder for the rest" if has_netem() else "the testbed's own forwarder"
+    yield Finding("impairments", "ok", f"by {by}")
     for feature, (able, answer) in kernel_features().items():
         if able:
             yield Finding(feature, "ok", answer)
         elif feature in ("veth", "bridge"):
             yield Finding(feature, "missing", answer, f"use a kernel with {feature} (`modprobe {feature}`)")
         else:
-            yield Finding(feature, "note", f"{answer}; no lab needs it yet")
+            yield Finding(feature, "note", f"{answer}; no lab needs it")
 
 
 def _images() -> Iterator[Finding]:

@@ -20,7 +20,10 @@ app = typer.Typer()
 def fault(
     lab: RunningLabArgument,
     what: Annotated[
-        str, typer.Argument(help="line, down, partition, ike, nat, daemon, node, clock, or a name of the topology's.")
+        str,
+        typer.Argument(
+            help="line, down, partition, ike, nat, daemon, node, dns, disk, clock, or a name of the topology's."
+        ),
     ],
     settings: Annotated[
         list[str] | None,
@@ -65,7 +68,7 @@ def flood(
 
     report = send(running_lab(lab), link, victim, count=count)
     rows = [("sent", report.sent), ("accepted", report.accepted), ("answered with a cookie", report.cookies)]
-    output.table(("IKE_SA_INIT", "messages"), [*rows, ("not answered", report.silent)])
+    output.table(("IKE_SA_INIT", "messages"), [*rows, ("refused", report.refused), ("not answered", report.silent)])
 
 
 def _settings(pairs: list[str]) -> dict[str, object]:

@@ -30,7 +30,8 @@ def matrix(
     feature: Annotated[
         str | None,
         typer.Option(
-            help="plain, nat-t, fragmentation, narrowing, children, mobike, outer-ipv6, transport, compression."
+            help="plain, nat-t, fragmentation, narrowing, children, mobike, outer-ipv6, inner-ipv6, transport, "
+            "compression."
         ),
     ] = None,
     sweep: Annotated[

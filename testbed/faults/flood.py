@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,21 +19,23 @@ if TYPE_CHECKING:
 
 __all__ = ["FloodReport", "flood"]
 
+_SA, _NOTIFY = 33, 41  # types of payloads
 _COOKIE = 16390
 _ANSWER_S = 5.0
 
 
 @dataclass(frozen=True)
 class FloodReport:
-    """Of `sent` first messages: how many were answered in full, and how many only with a cookie."""
+    """Of `sent` first messages: how many were answered in full, only with a cookie, or with an error."""
 
     sent: int
     accepted: int
     cookies: int
+    refused: int = 0
 
     @property
     def silent(self) -> int:
-        return self.sent - self.accepted - self.cookies
+        return self.sent - self.accepted - self.cookies - self.refused
 
 
 def flood(lab: Lab, link: str, victim: str, *, count: int = 60) -> FloodReport:
@@ -42,7 +45,7 @@ def flood(lab: Lab, link: str, victim: str, *, count: int = 60) -> FloodReport:
     Raises SettingError if the victim has no IKEv2 connection on that link.
     """
     end, source, target = _ends(lab, link, victim)
-    answers: dict[bytes, bool] = {}
+    answers: dict[bytes, str] = {}
     spis = [secrets.token_bytes(8) for _ in range(count)]
     wanted = set(spis)
 
@@ -50,7 +53,7 @@ def flood(lab: Lab, link: str, victim: str, *, count: int = 60) -> FloodReport:
         packet = transit.packet
         if packet.kind != "ike" or transit.data[packet.offset : packet.offset + 8] not in wanted:
             return (transit,)
-        answers[transit.data[packet.offset : packet.offset + 8]] = _is_cookie(transit.data[packet.offset :])
+        answers[transit.data[packet.offset : packet.offset + 8]] = _answer(transit.data[packet.offset :])
         return ()
 
     with lab.path(link, end=victim) as wire, wire.rule(take):
@@ -59,12 +62,13 @@ def flood(lab: Lab, link: str, victim: str, *, count: int = 60) -> FloodReport:
             wire.inject("backward", [_first_message(spi, macs, source, target)])
         with contextlib.suppress(DeadlineExceeded):
             Deadline(_ANSWER_S).until(lambda: len(answers) == count, end)
-    cookies = sum(answers.values())
-    return FloodReport(count, len(answers) - cookies, cookies)
+    told = Counter(answers.values())
+    return FloodReport(count, told["accepted"], told["cookie"], told["refused"])
 
 
 def _ends(lab: Lab, link: str, victim: str) -> tuple[str, str, str]:
-    interface = next((end.interface for end in lab.plan.links[link].ends if end.node == victim), None)
+    name = lab.link(link).name
+    interface = next((end.interface for end in lab.plan.links[name].ends if end.node == victim), None)
     for config in lab.devices[victim].connections if victim in lab.devices else ():
         if config.interface == interface and config.version == 2:
             return f"answers of {victim}", str(config.remote.address), str(config.local.address)
@@ -87,6 +91,7 @@ def _first_message(spi: bytes, macs: tuple[str, str], source: str, target: str) 
         IKEv2_Transform,
     )
     from scapy.layers.inet import IP, UDP  # noqa: PLC0415
+    from scapy.layers.inet6 import IPv6  # noqa: PLC0415
     from scapy.layers.l2 import Ether  # noqa: PLC0415
 
     more, last = 3, 0  # the next payload of a transform: RFC 7296, section 3.3.2
@@ -103,10 +108,13 @@ def _first_message(spi: bytes, macs: tuple[str, str], source: str, target: str) 
         / IKEv2_KE(next_payload="Nonce", group=14, ke=b"\x01" + secrets.token_bytes(255))
         / IKEv2_Nonce(next_payload=last, nonce=secrets.token_bytes(32))
     )
-    frame = Ether(src=macs[0], dst=macs[1]) / IP(src=source, dst=target) / UDP(sport=500, dport=500) / message
+    layer = IPv6 if ":" in source else IP
+    frame = Ether(src=macs[0], dst=macs[1]) / layer(src=source, dst=target) / UDP(sport=500, dport=500) / message
     return bytes(frame)
 
 
-def _is_cookie(data: bytes) -> bool:
-    """Whether the only payload is a notification of that type: a header of 28 octets, then RFC 7296, section 3.10."""
-    return data[16] == 41 and int.from_bytes(data[34:36], "big") == _COOKIE
+def _answer(data: bytes) -> str:
+    """What a response is, by its first payload: RFC 7296, sections 3.2 and 3.10."""
+    if data[16] == _SA:
+        return "accepted"
+    return "cookie" if data[16] == _NOTIFY and int.from_bytes(data[34:36], "big") == _COOKIE else "refused"

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from testbed.errors import SettingError
 from testbed.faults.icmp import too_long
 from testbed.network.packet import dissect
 
@@ -16,11 +17,25 @@ if TYPE_CHECKING:
     from testbed.network.wire import Direction, Transit
     from testbed.topology.faults import Line
 
-__all__ = ["BadLine"]
+__all__ = ["BadLine", "by_netem"]
 
 _ETHERNET = 14
 _HELD_S = 0.010  # a frame that is reordered
 _QUEUE_S = 0.2  # of a line with a rate: what would wait longer is dropped, as by a router
+
+
+def by_netem(line: Line, kernel_has_it: bool) -> bool:
+    """Whether a line is the kernel's to do. Raises SettingError if it is to be, and cannot.
+
+    A seed, a rate with a short queue, frames that are overtaken and an MTU with its ICMP are the forwarder's alone.
+    """
+    beyond = [name for name in ("seed", "rate_kbit", "reorder", "mtu", "icmp") if name in line.model_fields_set]
+    if line.by == "netem":
+        if not kernel_has_it:
+            raise SettingError("this kernel has no netem", expected="by: forwarder, or auto")
+        if beyond:
+            raise SettingError(f"netem does not do '{beyond[0]}'", expected="by: forwarder, or auto")
+    return line.by != "forwarder" and kernel_has_it and not beyond
 
 
 class BadLine:
@@ -29,7 +44,7 @@ class BadLine:
     def __init__(self, line: Line, inject: Callable[[Direction, list[bytes]], int]) -> None:
         self._line = line
         self._inject = inject
-        self._chance = random.Random(line.seed)  # noqa: S311 - repeatable, not secret
+        self._chances: dict[str, random.Random] = {}
         self._free: dict[str, float] = {"forward": 0.0, "backward": 0.0}
         self.counts: Counter[str] = Counter()
 
@@ -40,31 +55,43 @@ class BadLine:
 
     def _passed(self, transit: Transit) -> Iterator[Transit]:
         line = self._line
-        if self._too_long(transit) or self._happens("lost", line.loss):
+        # All dice are thrown for every frame, so that its fate hangs neither on other settings nor on the clock.
+        lost, corrupted = self._dice(transit, "lost", line.loss), self._dice(transit, "corrupted", line.corrupt)
+        reordered, twice = self._dice(transit, "reordered", line.reorder), self._dice(transit, "twice", line.duplicate)
+        jitter = self._chance(transit, "jitter").uniform(-line.jitter_ms, line.jitter_ms)
+        if self._too_long(transit) or self._count("lost", lost):
             return
-        if self._happens("corrupted", line.corrupt):
-            transit = transit.with_data(self._flipped(transit.data))
+        if self._count("corrupted", corrupted):
+            transit = transit.with_data(self._flipped(transit))
         queued = self._queued(transit)
         if queued is None:
             return
-        delay = queued + max(0.0, line.delay_ms + self._chance.uniform(-line.jitter_ms, line.jitter_ms)) / 1000
-        if self._happens("reordered", line.reorder):
+        delay = queued + max(0.0, line.delay_ms + jitter) / 1000
+        if self._count("reordered", reordered):
             delay += _HELD_S
         transit = transit.delayed(delay) if delay else transit
         yield transit
-        if self._happens("duplicated", line.duplicate):
+        if self._count("duplicated", twice):
             yield transit
 
-    def _happens(self, what: str, percent: float) -> bool:
-        """The dice are thrown whatever the percentage, so that one setting does not change the course of another."""
-        happens = self._chance.random() * 100 < percent
+    def _chance(self, transit: Transit, what: str) -> random.Random:
+        """A sequence for each thing that may happen, in each direction."""
+        name = f"{self._line.seed} {what} {transit.direction}"
+        if name not in self._chances:
+            self._chances[name] = random.Random(name)  # noqa: S311 - repeatable, not secret
+        return self._chances[name]
+
+    def _dice(self, transit: Transit, what: str, percent: float) -> bool:
+        return self._chance(transit, what).random() * 100 < percent
+
+    def _count(self, what: str, happens: bool) -> bool:
         self.counts[what] += happens
         return happens
 
-    def _flipped(self, data: bytes) -> bytes:
+    def _flipped(self, transit: Transit) -> bytes:
         """One bit behind the Ethernet header: a frame with a wrong address would only have gone astray."""
-        changed = bytearray(data)
-        bit = self._chance.randrange(_ETHERNET * 8, len(data) * 8)
+        changed = bytearray(transit.data)
+        bit = self._chance(transit, "bit").randrange(_ETHERNET * 8, len(changed) * 8)
         changed[bit // 8] ^= 0x80 >> bit % 8
         return bytes(changed)
 

@@ -23,13 +23,15 @@ class IkeRule:
     def __init__(self, fault: IkeMessages) -> None:
         self._fault = fault
         self._seen = 0
-        self._held: list[Transit] = []
+        self._held: dict[str, Transit] = {}
         self.counts: Counter[str] = Counter()
 
     def __call__(self, transit: Transit) -> Iterable[Transit]:
+        held = self._held.pop(transit.direction, None)
+        if held is not None:
+            return (transit, held)
         if not self._picked(transit):
-            released, self._held = self._held, []
-            return (transit, *released)
+            return (transit,)
         self.counts["picked"] += 1
         return getattr(self, f"_{self._fault.action}")(transit)  # type: ignore[no-any-return]
 
@@ -37,7 +39,7 @@ class IkeRule:
         fault, packet = self._fault, transit.packet
         if packet.kind != "ike" or fault.direction not in ("both", transit.direction):
             return False
-        if fault.exchange is not None and not packet.detail.endswith(fault.exchange):
+        if fault.exchange is not None and packet.detail.partition(" ")[2] != fault.exchange:
             return False
         message_id = int.from_bytes(transit.data[packet.offset + 20 : packet.offset + 24], "big")
         if fault.message_id is not None and message_id != fault.message_id:
@@ -59,14 +61,43 @@ class IkeRule:
         return (transit, transit.delayed(_SOON_S))
 
     def _reorder(self, transit: Transit) -> Iterable[Transit]:
-        """It is held until the next frame of any kind has gone before it."""
-        self._held.append(transit)
+        """It is held until the next frame of any kind in its direction has gone before it."""
+        self._held[transit.direction] = transit
         return ()
 
+    def held(self) -> list[Transit]:
+        """What nothing has overtaken yet: it is not lost when the fault ends."""
+        found = [*self._held.values()]
+        self._held.clear()
+        return found
+
     def _mangle(self, transit: Transit) -> Iterable[Transit]:
-        """One bit in the middle of what follows the header; without a checksum of UDP, so that IKE has to notice."""
+        """One bit in the middle of what follows the header, with a checksum of UDP that is right: IKE has to notice."""
         data, offset = bytearray(transit.data), transit.packet.offset
-        data[offset + _HEADER + (len(data) - offset - _HEADER) // 2] ^= 0x10
-        header = 14 + (data[14] & 0x0F) * 4
-        data[header + 6 : header + 8] = b"\0\0"
+        if len(data) - offset <= _HEADER:
+            return (transit,)  # nothing follows
+        at = offset + _HEADER + (len(data) - offset - _HEADER) // 2
+        checksum = _udp_header(data, offset) + 6
+        word = at - (at - checksum) % 2  # checksums are over words, and the header begins with one
+        before = int.from_bytes(data[word : word + 2].ljust(2, b"\0"), "big")
+        data[at] ^= 0x10
+        after = int.from_bytes(data[word : word + 2].ljust(2, b"\0"), "big")
+        old = int.from_bytes(data[checksum : checksum + 2], "big")
+        data[checksum : checksum + 2] = _updated(old, before, after).to_bytes(2, "big")
         return (transit.with_data(bytes(data)),)
+
+
+def _udp_header(data: bytearray, offset: int) -> int:
+    """Where the UDP header of an IKE message begins: on port 4500 a marker of four octets stands between (RFC 3948)."""
+    ports = {int.from_bytes(data[at : at + 2], "big") for at in (offset - 8, offset - 6)}
+    return offset - 8 if 500 in ports else offset - 12
+
+
+def _updated(checksum: int, before: int, after: int) -> int:
+    """RFC 1624, equation 3. None is none."""
+    if checksum == 0:
+        return 0
+    total = (~checksum & 0xFFFF) + (~before & 0xFFFF) + after
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return (~total & 0xFFFF) or 0xFFFF

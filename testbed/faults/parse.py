@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "parse_fault"]
 
-KINDS = ("line", "down", "partition", "ike", "nat", "daemon", "node", "clock")
+KINDS = ("line", "down", "partition", "ike", "nat", "daemon", "node", "dns", "disk", "clock")
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(Fault)
 
 
 def parse_fault(topology: Topology, what: str, settings: Mapping[str, Any]) -> Any:
     """A fault of this kind, or the one that the topology calls so. Raises SettingError with what is wrong with it."""
+    if "kind" in settings:
+        raise SettingError("'kind' is said already", expected=f"testbed fault LAB {settings['kind']} …")
     if what in topology.faults:
         declared = topology.faults[what]
         return _checked(topology, {**declared.model_dump(), **settings}) if settings else declared

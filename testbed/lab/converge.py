@@ -93,7 +93,7 @@ class Convergence:
         links = [
             link
             for link in self.plan.links.values()
-            if link.kind == "point-to-point" and all(end.node in states for end in link.ends)
+            if link.kind == "point-to-point" and all(end.node in states for pair in link.pairs for end in pair)
         ]
         if not links:
             return

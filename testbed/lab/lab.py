@@ -350,7 +350,7 @@ class Lab:
         several may stand there, one behind the other. Raises SettingError, or NetworkFailure if another process does.
         """
         live, name = self.live(), self.link(link).name
-        chosen = end or self._user_of(name)
+        chosen = end or self.path_end(name)
         with self._paths_lock:
             if name not in self._paths:
                 namespaces = {key: state.namespace for key, state in live.states.items() if state.running}
@@ -369,8 +369,22 @@ class Lab:
                 if not taken.users:
                     del self._paths[name]
                     taken.stack.close()
+                    self._rewire(name, live)
 
-    def _user_of(self, link: str) -> str:
+    def _rewire(self, link: str, before: LiveLab) -> None:
+        """Make a link whole of which a node was started anew while its path was taken."""
+        states = {name: state for name, state in self.states().items() if state.running}
+        planned = self.plan.links[link]
+        nodes = {end.node for end in (*planned.ends, *(planned.through or ()))}
+        anew = [name for name in nodes & states.keys() if states[name].pid != before.states[name].pid]
+        if anew:
+            wiring = Wiring(self.name, {name: state.namespace for name, state in states.items()})
+            wiring.connect(list(self.plan.links.values()))
+            for name in anew:
+                wiring.configure(self.plan.nodes[name], self.plan.attachments_of(name))
+
+    def path_end(self, link: str) -> str:
+        """The node from which `forward` leads away on a link: the one whose tunnel uses it, else its first."""
         ends = self.plan.links[link].ends
         for end in ends:
             if any(config.interface == end.interface for config in self.devices[end.node].connections):
@@ -414,7 +428,7 @@ class Lab:
 
     def start_node(self, name: str, *, timeout_s: float = 60.0) -> None:
         """Start a stopped node with all that belongs to it. Starting twice is no error."""
-        with self._folder.locked():
+        with self._folder.locked(Deadline(timeout_s)):  # it may be undoing something: it waits
             self._start(name, timeout_s)
 
     def _stop(self, name: str, timeout_s: float) -> None:
@@ -450,7 +464,7 @@ class Lab:
 
     def start_daemons(self, name: str, *, timeout_s: float = 60.0) -> None:
         """Start the daemons of a node that do not run, as after `Node.kill_daemon`."""
-        with self._folder.locked():
+        with self._folder.locked(Deadline(timeout_s)):  # it may be undoing something: it waits
             self.node(name)
             self._repair(timeout_s).daemons([name])
 

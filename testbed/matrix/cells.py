@@ -24,6 +24,7 @@ FEATURES = {
     "children": "two CHILD SAs of one IKE SA",
     "mobike": "RFC 4555",
     "outer-ipv6": "IPv6 between the routers",
+    "inner-ipv6": "IPv6 between the hosts",
     "transport": "transport mode between the routers themselves",
     "compression": "IPComp",
 }

@@ -14,6 +14,7 @@ from testbed.deadline import Deadline
 from testbed.errors import DeadlineExceeded, NegotiationError, TestbedError
 from testbed.matrix.cells import impossible
 from testbed.matrix.credentials import Credentials, identity
+from testbed.matrix.inner import InnerIpv6
 from testbed.network.probe import Echo, echo
 from testbed.proof import find_scene
 from testbed.runtime.files import read_file, read_log, replace_content
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from testbed.matrix.cells import Cell
     from testbed.proof import Scene
     from testbed.proof.scene import Address, End
+    from testbed.proof.stream import Stream
 
 __all__ = ["Outcome", "run_matrix"]
 
@@ -67,7 +69,8 @@ def run_matrix(
     scene = find_scene(lab, connection)
     credentials = Credentials({cell.credential for cell in todo})
     outcomes = []
-    with _warmed(scene, credentials, todo), _Matrix(scene, credentials) as matrix:
+    six = any(cell.feature == "inner-ipv6" for cell in todo)
+    with _warmed(scene, credentials, todo), _Matrix(scene, credentials, inner_ipv6=six) as matrix:
         for cell in todo:
             outcomes.append(matrix.attempt(cell))
             if announce is not None:
@@ -116,8 +119,9 @@ class _Failed(Exception):
 class _Matrix:
     """The two daemons, and sockets at both hosts that stay open. A context manager."""
 
-    def __init__(self, scene: Scene, credentials: Credentials) -> None:
+    def __init__(self, scene: Scene, credentials: Credentials, *, inner_ipv6: bool) -> None:
         self._scene = scene
+        self._six = inner_ipv6
         self._credentials = credentials
         self._near, self._far = scene.charon(scene.near), scene.charon(scene.far)
 
@@ -126,6 +130,7 @@ class _Matrix:
         with self._stack:
             self._streams = [self._stack.enter_context(self._scene.stream(back=back)) for back in (False, True)]
             self._routers = [self._stack.enter_context(self._scene.clear_stream())]
+            self._inner = self._stack.enter_context(InnerIpv6(self._scene)) if self._six else None
             self._stack = self._stack.pop_all()
         return self
 
@@ -148,6 +153,8 @@ class _Matrix:
 
     def _lacking(self, cell: Cell) -> str | None:
         """What the routers of this lab have not got for it."""
+        if cell.feature == "inner-ipv6":
+            return self._inner.lacking if self._inner else None
         if cell.feature == "outer-ipv6":
             for end in (self._scene.near, self._scene.far):
                 if self._outer(end, 6) is None:
@@ -215,6 +222,8 @@ class _Matrix:
         """Of two CHILD SAs the first is for UDP, the second for ICMP, so that both can carry something."""
         if cell.feature == "transport":
             return [f"{end.outer}/{end.outer.max_prefixlen}"]
+        if cell.feature == "inner-ipv6":
+            return [InnerIpv6.selector(near=end is self._scene.near)]
         prefix = next(item for item in end.selectors if end.inner in item)
         protocol = ("[17]", "[1]")[number] if cell.feature == "children" else ""
         return [f"{prefix}{protocol}"]
@@ -260,6 +269,8 @@ class _Matrix:
             _expect(sa.local_port == 4500, f"{end}: port {sa.local_port}, and MOBIKE moves to 4500")
         if cell.feature == "outer-ipv6":
             _expect(":" in sa.remote_address, f"{end}: {sa.remote_address}")
+        if cell.feature == "inner-ipv6":
+            _expect(child.local_selectors == (InnerIpv6.selector(near=end == "near"),), f"{child.local_selectors}")
         if cell.feature == "narrowing" and end == "near":
             _expect(child.local_selectors == (str(self._scene.near.selectors[0]),), f"{child.local_selectors}")
 
@@ -280,18 +291,27 @@ class _Matrix:
     def _traffic(self, cell: Cell) -> None:
         """A datagram each way, by the cell's own SAs: the counters of both ends say so."""
         before = self._carried()
-        for stream in self._routers if cell.feature == "transport" else self._streams:
+        for stream in self._streams_of(cell):
             arrived = stream.await_arrival(stream.send(), Deadline(_TRAFFIC_S))
             _expect(arrived, f"no datagram passes from {stream.source} to {stream.destination}")
         if cell.feature == "children":
-            near, far = self._scene.near, self._scene.far
-            probe = Echo(self._scene.live.state(near.host).namespace, far.inner, near.inner)
-            answered = echo([probe], count=5, interval_s=0.1, wait_s=0.5, until_answered=True)[0].answered
-            _expect(answered, f"no echo passes from {near.inner} to {far.inner}")
+            self._echo(self._scene.near.inner, self._scene.far.inner)
+        if cell.feature == "inner-ipv6":
+            self._echo(InnerIpv6.host(near=True), InnerIpv6.host(near=False))
         after = self._carried()
         for name in self._children(cell):
             for end in ("near", "far"):
                 _expect(after[end, name] > before.get((end, name), 0), f"{end}: {name} carried nothing")
+
+    def _streams_of(self, cell: Cell) -> Sequence[Stream]:
+        if cell.feature == "inner-ipv6":
+            return ()
+        return self._routers if cell.feature == "transport" else self._streams
+
+    def _echo(self, source: Address, destination: Address) -> None:
+        probe = Echo(self._scene.live.state(self._scene.near.host).namespace, destination, source)
+        answered = echo([probe], count=5, interval_s=0.1, wait_s=0.5, until_answered=True)[0].answered
+        _expect(answered, f"no echo passes from {source} to {destination}")
 
     def _carried(self) -> dict[tuple[str, str], int]:
         """Packets that each CHILD SA has sent, by end and name; those of SAs that are being replaced count as well."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from pyroute2 import IPRoute
@@ -12,12 +13,18 @@ from testbed.network.namespace import run_in_new_namespace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["kernel_features"]
+__all__ = ["has_netem", "kernel_features"]
 
 
 def kernel_features() -> dict[str, tuple[bool, str]]:
     """For each feature whether the kernel has it, and what it answered. Needs root."""
     return run_in_new_namespace(_try_all)
+
+
+@functools.cache
+def has_netem() -> bool:
+    """Whether the kernel has tc-netem(8). Needs root."""
+    return kernel_features()["netem"][0]
 
 
 def _try_all() -> dict[str, tuple[bool, str]]:

@@ -21,6 +21,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from testbed.errors import NetworkFailure
+from testbed.network.claim import CUT, cut_names, is_claimed
 from testbed.network.namespace import create_named, named_path, remove_named, run_in_namespace
 
 if TYPE_CHECKING:
@@ -29,12 +30,11 @@ if TYPE_CHECKING:
     from testbed.plan import Attachment, LinkPlan, NodePlan, Plan
     from testbed.runtime import NodeState
 
-__all__ = ["CUT", "Wiring", "fabric_name", "reconcile"]
+__all__ = ["Wiring", "be_silent", "fabric_name", "reconcile"]
 
 _SIOCETHTOOL, _SIOCGIFHWADDR = 0x8946, 0x8927
 _SET_TX_CHECKSUM, _SET_TSO, _SET_GSO, _SET_GRO = 0x17, 0x1F, 0x24, 0x2C
 _IFA_F_NODAD = 0x02
-CUT = "cut-"  # begins the names of what stands in the fabric while a path is taken
 _FABRIC = ""  # stands for the fabric where nodes stand by name
 
 
@@ -64,7 +64,8 @@ class Wiring:
     def _connect(self, wanted: list[LinkPlan], fresh: Collection[str]) -> list[str]:
         if any(link.kind == "lan" for link in wanted):
             create_named(fabric_name(self.lab))
-        self._mend_cuts()
+        taken = {link.name for link in wanted if is_claimed(self.lab, link.name)}
+        self._mend_cuts(kept={name for link in taken for name in cut_names(link)})
         known = {node: {} if node in fresh else _interfaces(path) for node, path in self.namespaces.items()}
         known[_FABRIC] = _interfaces(named_path(fabric_name(self.lab)))
         made: list[str] = []
@@ -76,15 +77,18 @@ class Wiring:
                     self._create(netlink, link, pair, handles)
                 if missing:
                     made.append(link.name)
-        self._raise_bridges(wanted)
+        self._raise_bridges(wanted, taken - set(made))
         return made
 
-    def _mend_cuts(self) -> None:
-        """Remove what a process that had taken a path, and was killed, has left: see `testbed.network.path`."""
+    def _mend_cuts(self, kept: Collection[str]) -> None:
+        """Remove what a process that had taken a path, and was killed, has left: see `testbed.network.path`.
+
+        Paths that a living process has taken are its own; it gives them back.
+        """
 
         def mend() -> None:
             for name in _indices():
-                if name.startswith(CUT):
+                if name.startswith(CUT) and name not in kept:
                     _delete(name)
 
         fabric = named_path(fabric_name(self.lab))
@@ -178,12 +182,13 @@ class Wiring:
             ends = " and ".join(f"{end.node}:{end.interface}" for end in link.ends)
             raise NetworkFailure(f"cannot make link '{link.name}' between {ends}", seen=str(failure)) from failure
 
-    def _raise_bridges(self, links: list[LinkPlan]) -> None:
+    def _raise_bridges(self, links: list[LinkPlan], taken: Collection[str]) -> None:
+        """But for those of paths that somebody has taken."""
         lans = [link for link in links if link.kind == "lan"]
         if lans:
-            run_in_namespace(named_path(fabric_name(self.lab)), lambda: _lans(self.lab, lans))
+            run_in_namespace(named_path(fabric_name(self.lab)), lambda: _lans(self.lab, lans, taken))
         for link in links:
-            if link.through is not None and link.through[0].node in self.namespaces:
+            if link.through is not None and link.through[0].node in self.namespaces and link.name not in taken:
                 self.bridge_through(link)
 
     def bridge_through(self, link: LinkPlan) -> None:
@@ -196,8 +201,10 @@ class Wiring:
             with IPRoute() as netlink:
                 index = _indices()
                 for port in ports:
-                    _offloads_off(port)
-                    _be_silent(port)
+                    if port in index:  # that of a stopped node is gone with it
+                        with contextlib.suppress(OSError):
+                            _offloads_off(port)
+                            be_silent(port)
                 _bridge(netlink, index, self.lab, link, ports, silent=True)
 
         run_in_namespace(self.namespaces[link.through[0].node], join)
@@ -245,18 +252,19 @@ def _gone() -> Iterator[None]:
             raise
 
 
-def _lans(lab: str, lans: list[LinkPlan]) -> None:
+def _lans(lab: str, lans: list[LinkPlan], taken: Collection[str]) -> None:
     """A bridge for each LAN, and none for a LAN that the topology no longer has."""
     with IPRoute() as netlink:
         index = _indices()
         planned = {lan.bridge for lan in lans} | {end.port for lan in lans for end in lan.ends}
         for name in index.keys() - planned - {"lo"}:
-            netlink.link("del", index=index[name])
-        for lan in lans:
+            if not name.startswith(CUT):  # of a path that is taken: the others are mended already
+                netlink.link("del", index=index[name])
+        for lan in (lan for lan in lans if lan.name not in taken):
             _bridge(netlink, index, lab, lan, [end.port for end in lan.ends])
 
 
-def _be_silent(interface: str) -> None:
+def be_silent(interface: str) -> None:
     """Let the kernel send nothing of its own there: no router solicitation, no multicast report."""
     Path(f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6").write_text("1")
 
@@ -269,7 +277,7 @@ def _bridge(
         netlink.link("add", kind="bridge", ifname=link.bridge, br_stp_state=0, br_forward_delay=0, br_mcast_snooping=0)
         index[link.bridge] = socket.if_nametoindex(link.bridge)
     if silent:
-        _be_silent(link.bridge)
+        be_silent(link.bridge)
     netlink.link("set", index=index[link.bridge], state="up", mtu=link.mtu, ifalias=f"testbed {lab} {link.name}")
     for port in ports:
         if port in index:  # that of a stopped node is gone with it

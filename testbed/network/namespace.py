@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import functools
 import os
 import threading
 from pathlib import Path
@@ -21,10 +22,18 @@ from testbed.errors import NetworkFailure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["create_named", "named_path", "remove_named", "run_in_namespace", "run_in_new_namespace"]
+__all__ = [
+    "create_named",
+    "mount_in",
+    "named_path",
+    "remove_named",
+    "run_in_namespace",
+    "run_in_new_namespace",
+    "unmount_in",
+]
 
 T = TypeVar("T")
-_CLONE_NEWNET = 0x40000000
+_CLONE_FS, _CLONE_NEWNS, _CLONE_NEWNET = 0x200, 0x20000, 0x40000000
 _MS_BIND, _MS_REC, _MS_SHARED, _MNT_DETACH = 0x1000, 0x4000, 0x100000, 2
 NAMED = Path("/run/netns")  # where iproute2 looks, so `ip netns exec` works on what is made here
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -47,6 +56,29 @@ def run_in_namespace(path: str | Path, work: Callable[[], T]) -> T:
             os.close(handle)
 
     return _in_thread(enter, work)
+
+
+def mount_in(path: str | Path, target: str, options: str) -> None:
+    """Mount a tmpfs in the mount namespace that `path` names; it ends with it. Raises NetworkFailure."""
+    mount = functools.partial(_libc.mount, b"tmpfs", target.encode(), b"tmpfs", 0, options.encode())
+    _in_mounts(path, lambda: _call(f"mount of {target}", mount()))
+
+
+def unmount_in(path: str | Path, target: str) -> None:
+    """Undo it, even if files of it are open still."""
+    _in_mounts(path, lambda: _call(f"umount of {target}", _libc.umount2(target.encode(), _MNT_DETACH)))
+
+
+def _in_mounts(path: str | Path, work: Callable[[], None]) -> None:
+    def enter() -> None:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _call("unshare", _libc.unshare(_CLONE_FS))  # threads share their root directory, and must not here
+            _call("setns", _libc.setns(handle, _CLONE_NEWNS))
+        finally:
+            os.close(handle)
+
+    _in_thread(enter, work)
 
 
 def run_in_new_namespace(work: Callable[[], T]) -> T:

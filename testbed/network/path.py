@@ -8,7 +8,6 @@ and giving that node a new one. The end that is named keeps its interface, its a
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -17,7 +16,8 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from testbed.errors import NetworkFailure, SettingError
-from testbed.network.links import CUT, Wiring, fabric_name
+from testbed.network.claim import claimed, cut_names
+from testbed.network.links import Wiring, be_silent, fabric_name
 from testbed.network.namespace import create_named, named_path, run_in_namespace
 from testbed.network.wire import Wire
 
@@ -41,14 +41,20 @@ def take_path(plan: Plan, namespaces: Mapping[str, Path], link: str, end: str) -
     if end not in members:
         raise SettingError(f"link '{link}' does not end at '{end}'", expected=f"one of {', '.join(members)}")
     wiring = Wiring(plan.lab, namespaces)
+    through = [item.node for item in planned.through or ()]
+    for node in (*members, *through):
+        if node not in namespaces:
+            raise NetworkFailure(f"cannot take the path of link '{link}'", node=node, seen="the node does not run")
     take = _through if planned.through else _lan if planned.kind == "lan" else _cut
     try:
-        with take(plan, wiring, planned, end) as (namespace, first, second), Wire(namespace, first, second) as wire:
+        with (
+            claimed(plan.lab, link),
+            take(plan, wiring, planned, end) as (namespace, first, second),
+            Wire(namespace, first, second) as wire,
+        ):
             yield wire
-    except NetlinkError as failure:
-        raise NetworkFailure(
-            f"cannot take the path of link '{link}'", seen=str(failure), hint="only one may take it at a time"
-        ) from failure
+    except (NetlinkError, OSError) as failure:
+        raise NetworkFailure(f"cannot take the path of link '{link}'", seen=str(failure)) from failure
 
 
 @contextlib.contextmanager
@@ -61,32 +67,32 @@ def _through(_plan: Plan, wiring: Wiring, link: LinkPlan, end: str) -> Iterator[
 
     def leave() -> None:
         with IPRoute() as netlink:
-            for name in names:
-                index = socket.if_nametoindex(name)
-                if not netlink.get_links(index)[0].get_attr("IFLA_MASTER"):
-                    raise NetworkFailure(f"the path of link '{link.name}' is taken already")
+            for index in [socket.if_nametoindex(name) for name in names]:
                 netlink.link("set", index=index, master=0)
 
-    run_in_namespace(namespace, leave)
     try:
+        run_in_namespace(namespace, leave)
         yield namespace, names[0], names[1]
     finally:
-        wiring.bridge_through(link)
+        if namespace.exists():
+            wiring.bridge_through(link)
 
 
 @contextlib.contextmanager
 def _lan(plan: Plan, _wiring: Wiring, link: LinkPlan, end: str) -> Iterator[tuple[Path, str, str]]:
     fabric = named_path(fabric_name(plan.lab))
     port = next(item.port for item in link.ends if item.node == end)
-    near, far = _names(link.name, end)
+    near, far = cut_names(link.name)
 
     def cut() -> None:
         with IPRoute() as netlink:
+            bridge, cable = socket.if_nametoindex(link.bridge), socket.if_nametoindex(port)
             netlink.link("add", kind="veth", ifname=near, mtu=link.mtu, peer={"ifname": far, "mtu": link.mtu})
-            bridge = socket.if_nametoindex(link.bridge)
+            for name in (near, far, port):
+                be_silent(name)
             netlink.link("set", index=socket.if_nametoindex(far), master=bridge, state="up")
             netlink.link("set", index=socket.if_nametoindex(near), state="up")
-            netlink.link("set", index=socket.if_nametoindex(port), master=0)
+            netlink.link("set", index=cable, master=0)
 
     def mend() -> None:
         with IPRoute() as netlink, contextlib.suppress(OSError):  # gone with its node
@@ -95,8 +101,8 @@ def _lan(plan: Plan, _wiring: Wiring, link: LinkPlan, end: str) -> Iterator[tupl
             )
         _delete(near)
 
-    run_in_namespace(fabric, cut)
     try:
+        run_in_namespace(fabric, cut)
         yield fabric, port, near
     finally:
         run_in_namespace(fabric, mend)
@@ -107,7 +113,7 @@ def _cut(plan: Plan, wiring: Wiring, link: LinkPlan, end: str) -> Iterator[tuple
     fabric = create_named(fabric_name(plan.lab))
     other = next(item for item in link.ends if item.node != end)
     there = wiring.namespaces[other.node]
-    near, far = _names(link.name, end)
+    near, far = cut_names(link.name)
 
     def move_in(handle: int) -> None:
         with IPRoute() as netlink:
@@ -116,9 +122,11 @@ def _cut(plan: Plan, wiring: Wiring, link: LinkPlan, end: str) -> Iterator[tuple
 
     def join(handle: int) -> None:
         with IPRoute() as netlink:
-            new = {"ifname": other.interface, "net_ns_fd": handle, "mtu": link.mtu, "address": other.mac}
-            netlink.link("add", kind="veth", ifname=far, mtu=link.mtu, peer=new)
+            mtu = max([link.mtu, *(item.mtu for item in link.ends if item.mtu)])
+            new = {"ifname": other.interface, "net_ns_fd": handle, "mtu": mtu, "address": other.mac}
+            netlink.link("add", kind="veth", ifname=far, mtu=mtu, peer=new)
             for name in (near, far):
+                be_silent(name)  # the fabric has no part in the talk on this line
                 netlink.link("set", index=socket.if_nametoindex(name), state="up")
 
     def move_back(handle: int) -> None:
@@ -128,16 +136,13 @@ def _cut(plan: Plan, wiring: Wiring, link: LinkPlan, end: str) -> Iterator[tuple
             netlink.link("set", index=index, net_ns_fd=handle, ifname=other.interface)
 
     def configure() -> None:
+        if not there.exists():
+            return  # the node has been stopped meanwhile
         wiring.configure(plan.nodes[other.node], plan.attachments_of(other.node))
 
-    def free() -> None:
-        if near in {name for _, name in socket.if_nameindex()}:  # a move that cannot rename moves all the same
-            raise NetworkFailure(f"the path of link '{link.name}' is taken already")
-
-    run_in_namespace(fabric, free)
     with _open(fabric) as inside, _open(there) as outside:
-        run_in_namespace(there, _with(move_in, inside))
         try:
+            run_in_namespace(there, _with(move_in, inside))
             run_in_namespace(fabric, _with(join, outside))
             configure()
             yield fabric, near, far
@@ -157,12 +162,6 @@ def _open(path: Path) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
-
-
-def _names(link: str, end: str) -> tuple[str, str]:
-    """Of 15 characters at most, and the same for every process, so that a path cannot be taken twice."""
-    digest = hashlib.sha256(f"{link}:{end}".encode()).hexdigest()[:9]
-    return f"{CUT}{digest}a", f"{CUT}{digest}b"
 
 
 def _delete(name: str) -> None:

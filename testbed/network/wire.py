@@ -39,6 +39,7 @@ _SOL_PACKET, _ADD_MEMBERSHIP, _PACKET_STATISTICS, _PROMISCUOUS, _IGNORE_OUTGOING
 _SO_RCVBUFFORCE, _BUFFER = 33, 64 * 1024 * 1024
 _SNAP = 65535
 _BATCH = 64
+_LONGEST_MS = 60_000.0  # poll(2) takes no number however large
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class Wire:
         self._ending = False
         self.passed = Passed()
         self._lost = 0
+        self._failure: Exception | None = None
 
     def __enter__(self) -> Wire:
         self._sockets = run_in_namespace(self._namespace, self._open)
@@ -101,7 +103,7 @@ class Wire:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """What is still held is let go at once."""
+        """What is still held is let go at once. Raises what a rule has raised; its frames have passed."""
         self._ending = True
         self._wake[1].send(b"x")
         self._thread.join()
@@ -110,6 +112,8 @@ class Wire:
             raw.close()
         for end in self._wake:
             end.close()
+        if self._failure is not None and kind is None:
+            raise self._failure
 
     @property
     def lost(self) -> int:
@@ -176,7 +180,7 @@ class Wire:
         with self._lock:
             if not self._waiting:
                 return None
-            return max(0.0, (self._waiting[0][0] - time.monotonic()) * 1000)
+            return min(_LONGEST_MS, max(0.0, (self._waiting[0][0] - time.monotonic()) * 1000))
 
     def _take(self, direction: Direction) -> None:
         raw = self._sockets[0 if direction == "forward" else 1]
@@ -194,8 +198,12 @@ class Wire:
 
     def _decide(self, arrived: Transit) -> None:
         transits = [arrived]
-        for rule in self._rules:
-            transits = [result for transit in transits for result in rule(transit)]
+        try:
+            for rule in self._rules:
+                transits = [result for transit in transits for result in rule(transit)]
+        except Exception as failure:  # noqa: BLE001 - of a rule: the wire goes on, and says so at its end
+            self._failure = self._failure or failure
+            transits = [arrived]
         for transit in transits:
             if transit.delay_s > 0:
                 with self._lock:

@@ -1,6 +1,6 @@
 """What is to be created, in which order: pure, printable, and the same for the same lab."""
 
-from testbed.plan.build import HOOKS, LOGS, build_plan, cannot_carry, without_what_cannot_be_carried
+from testbed.plan.build import HOOKS, LOGS, NVRAM, build_plan, cannot_carry, without_what_cannot_be_carried
 from testbed.plan.model import (
     Attachment,
     DaemonPlan,
@@ -15,6 +15,7 @@ from testbed.plan.model import (
 __all__ = [
     "HOOKS",
     "LOGS",
+    "NVRAM",
     "Attachment",
     "DaemonPlan",
     "DataPlane",

@@ -8,19 +8,41 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 from testbed.topology.values import list_of_one
 
-__all__ = ["ClockStep", "DaemonFault", "Fault", "IkeMessages", "Line", "LinkDown", "Nat", "Partition", "Restart"]
+__all__ = [
+    "ClockStep",
+    "DaemonFault",
+    "DiskFull",
+    "Fault",
+    "IkeMessages",
+    "Line",
+    "LinkDown",
+    "NamesGone",
+    "Nat",
+    "Partition",
+    "Restart",
+]
 
 _Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,46}[a-z0-9])?$")]
 _Percent = Annotated[float, Field(ge=0, le=100)]
 _Link = Annotated[_Name, Field(description="Its name in `links`.")]
 _Node = Annotated[_Name, Field(description="Its name in `nodes`.")]
+_Exchange = Literal[
+    "IKE_SA_INIT",
+    "IKE_AUTH",
+    "CREATE_CHILD_SA",
+    "INFORMATIONAL",
+    "main mode",
+    "aggressive mode",
+    "quick mode",
+    "informational",
+]
 _Direction = Annotated[
     Literal["both", "forward", "backward"], Field(description="`forward` is away from the router whose tunnel uses it.")
 ]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Line(_Model):
@@ -34,15 +56,19 @@ class Line(_Model):
     corrupt: Annotated[_Percent, Field(description="Percent of which one bit is flipped.")] = 0.0
     delay_ms: Annotated[float, Field(ge=0, le=10_000, description="How long every frame takes, one way.")] = 0.0
     jitter_ms: Annotated[float, Field(ge=0, le=10_000, description="Up to so much longer or shorter.")] = 0.0
-    rate_kbit: Annotated[float | None, Field(gt=0, description="Thousands of bits per second, each way.")] = None
+    rate_kbit: Annotated[float | None, Field(ge=1, description="Thousands of bits per second, each way.")] = None
     mtu: Annotated[int | None, Field(ge=68, le=65535, description="Longer IP packets are dropped.")] = None
     icmp: Annotated[bool, Field(description="Tell their sender so (RFC 792, RFC 4443), as a router does.")] = True
     direction: _Direction = "both"
+    by: Annotated[
+        Literal["auto", "forwarder", "netem"],
+        Field(description="`auto`: netem where the kernel has it and can do what is asked for, else the forwarder."),
+    ] = "auto"
     seed: Annotated[int, Field(description="Of the chances: the same seed, the same fate of each frame.")] = 1
 
 
 class LinkDown(_Model):
-    """A link without carrier: both ends see it go."""
+    """A link without carrier: every node on it sees it go."""
 
     kind: Literal["down"]
     link: _Link
@@ -66,12 +92,10 @@ class IkeMessages(_Model):
         Literal["drop", "duplicate", "delay", "reorder", "replay", "mangle"],
         Field(description="`reorder` lets the next one overtake it; `mangle` flips a bit behind the header."),
     ]
-    exchange: Annotated[
-        str | None,
-        Field(description="`IKE_SA_INIT`, `IKE_AUTH`, `main mode`, `quick mode`, …; any when left out."),
-    ] = None
+    exchange: Annotated[_Exchange | None, Field(description="Any when left out.")] = None
     message: Annotated[
-        int | None, Field(ge=1, description="The how manieth of that exchange since the fault began; all if left out.")
+        int | None,
+        Field(ge=1, description="From the how manieth datagram of that exchange on; fragments and repetitions count."),
     ] = None
     message_id: Annotated[int | None, Field(ge=0, description="By the ID in the header.")] = None
     count: Annotated[int, Field(ge=1, le=1000, description="How many messages at most.")] = 1
@@ -105,6 +129,20 @@ class Restart(_Model):
     node: _Node
 
 
+class NamesGone(_Model):
+    """A node that can resolve no name any more but `localhost`."""
+
+    kind: Literal["dns"]
+    node: _Node
+
+
+class DiskFull(_Model):
+    """A node whose storage (NVRAM, and a certificate authority's database) takes not one byte more."""
+
+    kind: Literal["disk"]
+    node: _Node
+
+
 class ClockStep(_Model):
     """A clock that jumps, and back afterwards. Who speaks NTP may have corrected it meanwhile."""
 
@@ -114,5 +152,6 @@ class ClockStep(_Model):
 
 
 Fault = Annotated[
-    Line | LinkDown | Partition | IkeMessages | Nat | DaemonFault | Restart | ClockStep, Field(discriminator="kind")
+    Line | LinkDown | Partition | IkeMessages | Nat | DaemonFault | Restart | NamesGone | DiskFull | ClockStep,
+    Field(discriminator="kind"),
 ]

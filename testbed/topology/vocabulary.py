@@ -56,6 +56,10 @@ _PATTERNS = {
     r"^https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~/-]*)?$": "http://ADDRESS/path or https://ADDRESS/path",
     r"^[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?)*$": "a domain name",
 }
+_TAGS = {
+    "expect": "reachable, unreachable, tunnel, same-file, encrypted, synchronised, certificate",
+    "kind": "line, down, partition, ike, nat, daemon, node, dns, disk, clock",
+}
 _NOTHING = object()
 
 
@@ -84,8 +88,9 @@ def explain(source: Source, data: Any, error: dict[str, Any], secret_paths: froz
         expected = "one of " + ", ".join(choices) if choices else numbers
         if choices == ["default"]:
             expected = "a prefix such as 192.168.10.0/24, or default"
-        given = error["input"].get("expect") if kind == "union_tag_invalid" else error.get("input")
-        where = (*path, "expect") if kind == "union_tag_invalid" else path
+        tag = str(context.get("discriminator")).strip("'")
+        given = error["input"].get(tag) if kind == "union_tag_invalid" else error.get("input")
+        where = (*path, tag) if kind == "union_tag_invalid" else path
         return source.problem(
             where,
             f"{'a secret' if hidden else _shown(given)} is not known",
@@ -93,11 +98,8 @@ def explain(source: Source, data: Any, error: dict[str, Any], secret_paths: froz
             nearest(given, choices),
         )
     if kind == "union_tag_not_found":
-        return source.problem(
-            path,
-            "the key 'expect' is missing",
-            "reachable, unreachable, tunnel, same-file, encrypted, synchronised, certificate",
-        )
+        tag = str(context.get("discriminator")).strip("'")
+        return source.problem(path, f"the key '{tag}' is missing", _TAGS[tag])
     return source.problem(path, f"{seen} {_complaint(kind, error)}", _expectation(kind, context, error, path))
 
 

@@ -24,6 +24,8 @@ from tests.bench.floor import Compose, Floor
 from tests.bench.ios import LINES, answer_times, reading_time, slowest, splitting_time
 from tests.bench.lab import LabRun, link_times, memory_per_node, orchestrator_memory, tunnel_times
 from tests.bench.pki import CLIENTS, PHASES, PkiRun, enrolments_per_second, pki_floor, signatures_per_second
+from tests.bench.plot import draw
+from tests.bench.throughput import plane_figures, planes, proof_figures
 
 FOLDER = Path("topologies/safari-sacco")
 
@@ -69,7 +71,9 @@ def main() -> None:
     }
     (options.output / "bench.json").write_text(json.dumps(facts, indent=2) + "\n")
     (options.output / "bench.md").write_text(markdown(rows))
-    Console().print(f"written: {options.output}/bench.json, {options.output}/bench.md")
+    draw(results.median, planes(), options.output / "bench")
+    names = ", ".join(f"{options.output}/bench.{kind}" for kind in ("json", "md", "png", "svg"))
+    Console().print(f"written: {names}")
 
 
 def measure(results: Results, rounds: int) -> None:
@@ -86,14 +90,7 @@ def measure(results: Results, rounds: int) -> None:
     ]
     if compose is not None:
         contenders.insert(1, lambda: dict(zip(("compose up", "compose down"), compose.run(), strict=True)))
-    progress = Console(stderr=True)
-    for number in range(rounds + 1):
-        progress.print(f"round {number} of {rounds}" if number else "warming up")
-        turn = number % len(contenders)
-        for contender in contenders[turn:] + contenders[:turn]:
-            for name, value in contender().items():
-                if number:
-                    results.add(name, value)
+    measure_labs(results, rounds, contenders)
     several: list[tuple[str, Callable[[], list[float]]]] = [
         ("link", link_times),
         ("tunnel", lambda: tunnel_times(FOLDER)),
@@ -107,6 +104,20 @@ def measure(results: Results, rounds: int) -> None:
     for _ in range(min(rounds, 3)):
         measure_enrolments(results)
     measure_ios(results, rounds)
+    for figures in (*(plane_figures(plane, rounds) for plane in planes()), proof_figures(min(rounds, 3))):
+        for name, values in figures.items():
+            results.values[name] = values
+
+
+def measure_labs(results: Results, rounds: int, contenders: list[Callable[[], dict[str, float]]]) -> None:
+    progress = Console(stderr=True)
+    for number in range(rounds + 1):
+        progress.print(f"round {number} of {rounds}" if number else "warming up")
+        turn = number % len(contenders)
+        for contender in contenders[turn:] + contenders[:turn]:
+            for name, value in contender().items():
+                if number:
+                    results.add(name, value)
 
 
 def measure_enrolments(results: Results) -> None:
@@ -161,7 +172,24 @@ def table_rows(results: Results) -> list[Row]:
         if name.startswith("memory "):
             aim = "≤ 80 MB" if "orchestrator" in name else ""
             rows.append(row(f"memory: {name.removeprefix('memory ')}", name, unit="MB", aim=aim))
-    return rows + pki_rows(results, row) + ios_rows(results, row)
+    return rows + pki_rows(results, row) + ios_rows(results, row) + ipsec_rows(results, row)
+
+
+def ipsec_rows(results: Results, row: Callable[..., Row]) -> list[Row]:
+    """Data through tunnels, tunnels in a second, cells of a matrix, and a proof."""
+    rows = []
+    for plane in planes():
+        floor = results.median(f"raw {plane}")
+        rows += [
+            row("floor: TCP over as many veth pairs, without a tunnel", f"raw {plane}", unit="Mbit/s", floor=floor),
+            row(f"TCP through ESP, {plane} data plane", f"esp {plane}", unit="Mbit/s", floor=floor),
+            row(f"IKEv2 tunnels set up and taken down, {plane} data plane", f"rate {plane}", unit="/s"),
+        ]
+    return [
+        *rows,
+        row("cells of a matrix, RSA-2048 and group 14", "cells", unit="/s", aim="≥ 5 /s"),
+        row("all claims proved on one tunnel", "proof", aim="< 20 s"),
+    ]
 
 
 def ios_rows(results: Results, row: Callable[..., Row]) -> list[Row]:
@@ -213,7 +241,13 @@ def markdown(rows: list[Row]) -> str:
 
 
 def number(value: float, unit: str) -> str:
-    return f"{value:.0f} {unit}" if unit == "/s" else f"{value:.1f} MB" if unit == "MB" else f"{value:.2f} {unit}"
+    return (
+        f"{value:.0f} {unit}"
+        if unit in ("/s", "Mbit/s")
+        else f"{value:.1f} MB"
+        if unit == "MB"
+        else f"{value:.2f} {unit}"
+    )
 
 
 def spread(row: Row) -> str:
@@ -221,7 +255,13 @@ def spread(row: Row) -> str:
 
 
 def ratio(row: Row) -> str:
-    return f"{row.ratio:.2f}" if row.ratio is not None else ""
+    return (
+        f"{row.ratio:.2g}"
+        if row.ratio is not None and row.ratio < 0.1
+        else f"{row.ratio:.2f}"
+        if row.ratio is not None
+        else ""
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 
 from testbed import Deadline, Lab
 from testbed.daemons.connection import vici_connection
-from testbed.errors import NegotiationError, SettingError
+from testbed.errors import DeadlineExceeded, NegotiationError, SettingError
 from testbed.faults import flood
 from testbed.network.packet import dissect
 from testbed.proof import Scene, find_scene
@@ -46,7 +46,7 @@ ipsec:
       r1: {interface: wan, protects: [lan-1]}
       r2: {interface: wan, protects: [lan-2]}
 faults:
-  bad-line: {kind: line, link: wan-r1, loss: 15, delay_ms: 10, jitter_ms: 5}
+  bad-line: {kind: line, link: wan-r1, loss: 15, delay_ms: 10, jitter_ms: 5, seed: 1}
 """
 # One lost message of each place in the negotiation: the exchange, and the how manieth message of it. The last one of
 # quick mode is another matter: see below.
@@ -91,6 +91,19 @@ def only_one_tunnel(scene: Scene) -> None:
             return [len([c for c in sa.children if c.state == "INSTALLED"]) for sa in sas] == [1]
 
         Deadline(12.0).until(settled, f"{end.node}: one IKE SA with one CHILD SA")
+
+
+def in_the_end_one_tunnel(scene: Scene) -> None:
+    """On a line that loses anything: IKEv1 may have lost quick mode's last message, which only DPD finds out."""
+    ends = (scene.near, scene.far)
+
+    def settled() -> bool:
+        sas = [scene.charon(end).sas("r1-r2") for end in ends]
+        if not any(sas):
+            negotiate(scene)
+        return [[len(sa.children) for sa in found] for found in sas] == [[1], [1]] and scene.is_up
+
+    Deadline(60.0).until(settled, "one IKE SA with one CHILD SA at each end", every=0.2)
 
 
 def datagrams_pass(scene: Scene, count: int = 20) -> None:
@@ -149,8 +162,10 @@ def test_a_bad_line_that_the_topology_names(scene: Scene) -> None:
     scene.take_down()
     with scene.lab.fault("bad-line") as counts:
         negotiate(scene)
-    assert counts["lost"] + counts["reordered"] >= 0
-    only_one_tunnel(scene)
+        with scene.stream() as stream:
+            stream.send(100)
+            Deadline(5.0).until(lambda: counts["lost"] > 0, "a loss")
+    in_the_end_one_tunnel(scene)
     datagrams_pass(scene)
 
 
@@ -244,7 +259,8 @@ def test_a_slow_line_with_a_short_queue(scene: Scene) -> None:
         numbers = stream.send(40)
         stream.await_arrival(numbers, Deadline(3.0))
         arrived = stream.delivered(numbers)
-        assert arrived + counts["queue full"] == 40
+        assert arrived + counts["queue full"] >= 40  # DPD and ARP take their turn
+        assert counts["queue full"] <= 40
         assert 3 <= arrived <= 8
 
 
@@ -259,8 +275,13 @@ def test_a_line_that_is_down_comes_back_with_its_routes(scene: Scene) -> None:
 
 
 def test_a_frozen_daemon_thaws(scene: Scene) -> None:
+    """Who is asked while frozen says nothing; where charon does the encryption, nothing passes either."""
     with scene.lab.fault("daemon", node="r2", action="freeze"), scene.stream() as stream:
-        assert not stream.await_arrival(stream.send(5), Deadline(0.3))
+        passes = stream.await_arrival(stream.send(5), Deadline(0.3))
+        assert passes == (scene.live.plan.dataplane == "kernel")
+        scene.charon(scene.near).rekey(child="r1-r2")
+        with pytest.raises(DeadlineExceeded):
+            Deadline(0.5).until(lambda: len(scene.sas(scene.near)[0].children) > 1, "an answer")
     scene.take_down()
     scene.bring_up()
     datagrams_pass(scene)
@@ -287,6 +308,16 @@ def test_a_clock_jumps_and_back(scene: Scene) -> None:
     with scene.lab.fault("clock", node="r1", seconds=86400):
         assert 86390 < node.clock.offset_s < 86410
     assert abs(node.clock.offset_s) < 5
+
+
+def test_names_are_gone_and_come_back(scene: Scene) -> None:
+    ask = ["getent", "hosts", "r2"]
+    node = scene.lab.node("r1")
+    before = node.execute(ask, check=True).text
+    with scene.lab.fault("dns", node="r1"):
+        assert node.execute(ask).exit_code != 0
+        assert node.execute(["getent", "hosts", "localhost"]).exit_code == 0
+    assert node.execute(ask, check=True).text == before
 
 
 def test_a_flood_of_first_messages_is_answered_with_cookies(scene: Scene) -> None:

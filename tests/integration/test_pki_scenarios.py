@@ -117,6 +117,28 @@ def test_the_crl_has_expired_and_no_newer_one_can_be_had(lab: Lab) -> None:
 
 
 @VERSIONS
+def test_the_disk_of_the_ca_is_full(lab: Lab) -> None:
+    """Nothing is issued, the reason is said, no serial number is used twice, and it goes on where it was."""
+    one, ca = lab.node("one"), lab.node("ca")
+
+    def serials() -> list[str]:
+        return [str(certificate["serial"]) for certificate in ca.certificate_authority.certificates()]
+
+    before = serials()
+    with lab.fault("disk", node="ca"):
+        with pytest.raises(EnrolmentError, match="HTTP 500"):
+            one.enrolments["LAB"].renew()
+        assert serials() == before
+        calm(lab)
+        works(lab)  # what needs no disk goes on: the CRL is served
+    one.enrolments["LAB"].renew()
+    assert len(serials()) == len(set(serials())) == len(before) + 1
+    assert ca.execute(["ls", "-A", "/var/lib/testbed"], check=True).text.split().count(".full") == 0
+    calm(lab)
+    works(lab)
+
+
+@VERSIONS
 def test_the_crl_server_is_down(lab: Lab) -> None:
     with without_ca(lab):
         told = refusal(lab)

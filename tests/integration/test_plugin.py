@@ -24,8 +24,10 @@ LABEL = re.compile(r"labname-[0-9a-f]{8}")
 
 
 @pytest.fixture
-def suite(pytester: pytest.Pytester) -> pytest.Pytester:
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A folder with a lab, whose name tells the labs that the inner tests make from all others."""
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+        monkeypatch.delenv(name, raising=False)  # the inner run is no worker of the outer one
     folder = pytester.mkdir("labname")
     (folder / "topology.yaml").write_text(PAIR)
     return pytester

@@ -128,11 +128,52 @@ def test_frames_of_ones_own_reach_the_end_and_pass_no_rule(wired: Plan, namespac
 def test_a_path_is_taken_once(wired: Plan, namespaces: dict[str, Path]) -> None:
     for link in ("straight", "tapped", "lan"):
         with take_path(wired, namespaces, link, "a"):
-            with pytest.raises(NetworkFailure, match="tak"), take_path(wired, namespaces, link, "a"):
+            with pytest.raises(NetworkFailure, match="taken already"), take_path(wired, namespaces, link, "a"):
                 pass
             assert pings(namespaces, B[link]).received == 5
     with pytest.raises(SettingError, match="does not end at 'c'"), take_path(wired, namespaces, "tapped", "c"):
         pass
+
+
+@pytest.mark.parametrize("link", ["straight", "tapped", "lan"])
+def test_wiring_leaves_a_taken_path_alone(wired: Plan, namespaces: dict[str, Path], link: str) -> None:
+    """As `up` and `node start` do it, in this process or another."""
+    with take_path(wired, namespaces, link, "a") as wire:
+        with wire.rule(lambda transit: () if icmp(transit) else (transit,)):
+            assert pings(namespaces, B[link], count=2).received == 0
+            build(Wiring(wired.lab, namespaces), wired)
+            assert pings(namespaces, B[link], count=2).received == 0
+        with Capture(namespaces["b"], link) as seen:
+            assert pings(namespaces, B[link], count=3).received == 3
+        assert len([frame for frame in seen.frames if dissect(frame.data).detail == "type 8"]) == 3
+    assert pings(namespaces, B[link]).received == 5
+
+
+@pytest.mark.parametrize("link", ["straight", "tapped", "lan"])
+def test_a_rule_that_fails_is_told_and_its_frames_pass(wired: Plan, namespaces: dict[str, Path], link: str) -> None:
+    def fail(transit: Transit) -> Iterable[Transit]:
+        raise ValueError(transit.direction)
+
+    with pytest.raises(ValueError, match="ward"), take_path(wired, namespaces, link, "a") as wire, wire.rule(fail):
+        assert pings(namespaces, B[link], count=2).received == 2
+    assert pings(namespaces, B[link]).received == 5
+
+
+@pytest.mark.parametrize("link", ["straight", "tapped", "lan"])
+def test_a_path_whose_node_does_not_run(wired: Plan, namespaces: dict[str, Path], link: str) -> None:
+    without = {name: path for name, path in namespaces.items() if name != "b"}
+    with pytest.raises(NetworkFailure, match="does not run"), take_path(wired, without, link, "a"):
+        pass
+    assert pings(namespaces, B[link]).received == 5
+
+
+def test_ipv6_passes_a_cut_and_the_fabric_says_nothing_of_its_own(wired: Plan, namespaces: dict[str, Path]) -> None:
+    probe = Echo(namespaces["a"], ipaddress.ip_address("2001:db8:7::2"))
+    with Capture(namespaces["a"], "straight") as seen, take_path(wired, namespaces, "straight", "a") as wire:
+        result = echo([probe], count=10, interval_s=0.2, wait_s=0.5, until_answered=True)[0]
+        assert result.answered
+        passed = wire.passed.left["backward"]
+    assert len(seen.frames) >= passed > 0
 
 
 TAKER = """

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from scapy.layers.inet import ICMP, IP
+from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
 from scapy.layers.l2 import Ether
 
 from testbed.errors import SettingError
 from testbed.faults import parse_fault
 from testbed.faults.icmp import too_long
-from testbed.faults.line import BadLine
+from testbed.faults.line import BadLine, by_netem
 from testbed.faults.messages import IkeRule
 from testbed.network.packet import dissect
 from testbed.network.wire import Direction, Transit
@@ -71,7 +71,9 @@ def test_what_is_no_fault(what: str, settings: dict[str, Any], words: str) -> No
 
 
 def ipv4(size: int, *, direction: Direction = "forward") -> Transit:
-    return Transit(direction, bytes(Ether(src=ONE, dst=TWO) / IP(src="192.0.2.1", dst="192.0.2.2") / bytes(size - 20)))
+    return Transit(
+        direction, bytes(Ether(src=ONE, dst=TWO) / IP(flags="DF", src="192.0.2.1", dst="192.0.2.2") / bytes(size - 20))
+    )
 
 
 def line(**settings: Any) -> tuple[BadLine, list[tuple[Direction, bytes]]]:
@@ -112,7 +114,23 @@ def test_one_setting_does_not_change_the_course_of_another() -> None:
             found.append(rule.counts["lost"] > before)
         return found
 
-    assert lost() == lost(duplicate=0)
+    assert any(lost())
+    assert lost() == lost(corrupt=50, duplicate=30, reorder=20, jitter_ms=3, delay_ms=5) == lost(mtu=1400)
+
+
+def test_what_is_the_kernels_to_do() -> None:
+    def asked(**settings: Any) -> Line:
+        return Line(kind="line", link="one", **settings)
+
+    assert by_netem(asked(loss=5, delay_ms=3, direction="forward"), kernel_has_it=True)
+    assert not by_netem(asked(loss=5), kernel_has_it=False)
+    assert not by_netem(asked(loss=5, by="forwarder"), kernel_has_it=True)
+    for beyond in ({"seed": 1}, {"mtu": 1000}, {"reorder": 5}, {"rate_kbit": 100}):
+        assert not by_netem(asked(**beyond), kernel_has_it=True)
+        with pytest.raises(SettingError, match="netem does not do"):
+            by_netem(asked(by="netem", **beyond), kernel_has_it=True)
+    with pytest.raises(SettingError, match="has no netem"):
+        by_netem(asked(by="netem"), kernel_has_it=False)
 
 
 def test_only_the_direction_that_is_meant() -> None:
@@ -158,6 +176,10 @@ def test_too_long_for_the_line() -> None:
     packet = Ether(answer)
     assert (packet[IP].src, packet[IP].dst) == ("192.0.2.2", "192.0.2.1")
     assert (packet[ICMP].type, packet[ICMP].code, packet[ICMP].nexthopmtu) == (3, 4, 500)
+    assert len(answer) == 14 + 20 + 8 + 28
+    may_be_cut = Transit("forward", long.data[:20] + bytes(2) + long.data[22:])
+    assert list(rule(may_be_cut)) == []
+    assert len(told) == 1
     silent, told = line(mtu=500, icmp=False)
     assert list(silent(long)) == []
     assert told == []
@@ -167,7 +189,7 @@ def test_too_long_by_ipv6_and_what_is_no_packet() -> None:
     sent = bytes(Ether(src=ONE, dst=TWO) / IPv6(src="2001:db8::1", dst="2001:db8::2") / bytes(1400))
     answer = Ether(too_long(sent, 1280) or b"")
     assert answer[ICMPv6PacketTooBig].mtu == 1280
-    assert len(answer) - 14 <= 1280
+    assert len(answer) - 14 == 1280
     assert too_long(bytes(12) + b"\x08\x06" + bytes(100), 500) is None
 
 
@@ -209,12 +231,41 @@ def test_twice_late_and_again() -> None:
     assert [item.delay_s for item in rule(action="replay")(ike(AUTH))] == [0.0, 0.3]
 
 
+def test_messages_overtake_each_other_in_their_own_direction_and_none_is_lost() -> None:
+    made = rule(action="reorder", count=4)
+    first, back, second = ike(AUTH), ike(ANSWER, back=True), ike(OTHER)
+    assert list(made(first)) == []
+    assert list(made(back)) == []
+    assert list(made(second)) == [second, first]
+    assert list(made(first)) == []
+    assert made.held() == [back, first]
+    assert made.held() == []
+
+
 def test_a_message_that_is_overtaken() -> None:
     made = rule(action="reorder")
     first, second = ike(AUTH), ike(OTHER)
     assert list(made(first)) == []
     assert list(made(second)) == [second, first]
     assert list(made(second)) == [second]
+
+
+@pytest.mark.parametrize("layer", [IP(src="192.0.2.1", dst="192.0.2.2"), IPv6(src="2001:db8::1", dst="2001:db8::2")])
+@pytest.mark.parametrize(("port", "marker"), [(500, b""), (4500, bytes(4))])
+def test_a_mangled_message_has_a_right_checksum(layer: Any, port: int, marker: bytes) -> None:
+    sent = bytes(Ether(src=ONE, dst=TWO) / layer / UDP(sport=port, dport=port) / (marker + AUTH + b"x"))
+    (got,) = rule(action="mangle")(Transit("forward", sent))
+    changed = Ether(got.data)
+    assert dissect(got.data).kind == "ike"
+    told = changed[UDP].chksum
+    del changed[UDP].chksum
+    assert Ether(bytes(changed))[UDP].chksum == told
+    assert sum((a ^ b).bit_count() for a, b in zip(sent[-len(AUTH) :], got.data[-len(AUTH) :], strict=True)) == 1
+
+
+def test_a_message_with_nothing_behind_its_header_is_left_alone() -> None:
+    sent = ike(AUTH[:28])
+    assert list(rule(action="mangle")(sent)) == [sent]
 
 
 def test_a_mangled_message_has_another_bit_and_no_checksum() -> None:
