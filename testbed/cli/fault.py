@@ -22,7 +22,7 @@ def fault(
     what: Annotated[
         str,
         typer.Argument(
-            help="line, down, partition, ike, nat, daemon, node, dns, disk, clock, or a name of the topology's."
+            help="line, down, partition, ike, nat, daemon, node, dns, disk, clock, flood, or a name of the topology's."
         ),
     ],
     settings: Annotated[

@@ -11,6 +11,7 @@ from pyroute2 import IPRoute
 
 from testbed.errors import DaemonError, TestbedError
 from testbed.faults.disk import full_disk
+from testbed.faults.flood import flood
 from testbed.faults.line import BadLine, by_netem
 from testbed.faults.messages import IkeRule
 from testbed.network.kernel import has_netem
@@ -21,6 +22,7 @@ from testbed.topology.faults import (
     ClockStep,
     DaemonFault,
     DiskFull,
+    Flood,
     IkeMessages,
     Line,
     LinkDown,
@@ -208,6 +210,14 @@ def _names(lab: Lab, fault: NamesGone, _counts: Counter[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _flood(lab: Lab, fault: Flood, counts: Counter[str]) -> Iterator[None]:
+    """The router forgets them by itself, after charon's half-open timeout."""
+    report = flood(lab, fault.link, fault.node, count=fault.count)
+    counts.update(accepted=report.accepted, cookies=report.cookies, refused=report.refused)
+    yield
+
+
+@contextlib.contextmanager
 def _clock(lab: Lab, fault: ClockStep, _counts: Counter[str]) -> Iterator[None]:
     before = lab.node(fault.node).clock.offset_s
     lab.node(fault.node).step_clock(fault.seconds)
@@ -230,4 +240,5 @@ _HOW: dict[type, Any] = {
     NamesGone: _names,
     DiskFull: full_disk,
     ClockStep: _clock,
+    Flood: _flood,
 }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "parse_fault"]
 
-KINDS = ("line", "down", "partition", "ike", "nat", "daemon", "node", "dns", "disk", "clock")
+KINDS = ("line", "down", "partition", "ike", "nat", "daemon", "node", "dns", "disk", "clock", "flood")
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(Fault)
 
 

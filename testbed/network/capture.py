@@ -39,8 +39,9 @@ class Frame:
 class Capture:
     """Frames of one interface from `start` (or entering the context) until `stop`.
 
-    Complete: `stop` raises NetworkFailure if the kernel had to drop a frame. With `handle`, frames are passed on one
-    by one and not kept.
+    Complete: `stop` raises NetworkFailure if the kernel had to drop a frame, or if the interface is another one by now,
+    as when a path was taken meanwhile; one that has gone with its node has said all it had to say. With `handle`,
+    frames are passed on one by one and not kept.
     """
 
     def __init__(self, namespace: Path, interface: str, handle: Callable[[Frame], None] | None = None) -> None:
@@ -64,6 +65,7 @@ class Capture:
             return self.frames
         self._wake[1].send(b"x")
         self._thread.join()
+        replaced = self._replaced(self._socket)
         received, dropped = struct.unpack("II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
         self._socket.close()
         self._socket = None
@@ -74,7 +76,20 @@ class Capture:
                 f"the capture of {self._interface} is not complete",
                 seen=f"{dropped} of {received} frames dropped",
             )
+        if replaced:
+            raise NetworkFailure(
+                f"the capture of {self._interface} is not complete",
+                seen="the interface was replaced meanwhile",
+                hint="take a path before the capture begins, or capture at the link's other end",
+            )
         return self.frames
+
+    def _replaced(self, raw: socket.socket) -> bool:
+        """Whether there is such an interface, and the socket hears nothing of it: it was bound to an earlier one."""
+        if raw.getsockname()[0] or not self._namespace.exists():
+            return False
+        names = run_in_namespace(self._namespace, socket.if_nameindex)
+        return self._interface in {name for _, name in names}
 
     def __enter__(self) -> Capture:
         return self.start()

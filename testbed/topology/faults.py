@@ -13,6 +13,7 @@ __all__ = [
     "DaemonFault",
     "DiskFull",
     "Fault",
+    "Flood",
     "IkeMessages",
     "Line",
     "LinkDown",
@@ -103,6 +104,15 @@ class IkeMessages(_Model):
     direction: _Direction = "both"
 
 
+class Flood(_Model):
+    """Half-open negotiations: IKE_SA_INIT requests in the name of a router's peer, which it answers with cookies."""
+
+    kind: Literal["flood"]
+    link: _Link
+    node: Annotated[_Name, Field(description="The router that is flooded, an end of the link.")]
+    count: Annotated[int, Field(ge=1, le=100_000, description="How many requests.")] = 60
+
+
 class Nat(_Model):
     """A NAT box in the path: a router that gives its own address to what leaves it by a link."""
 
@@ -152,6 +162,6 @@ class ClockStep(_Model):
 
 
 Fault = Annotated[
-    Line | LinkDown | Partition | IkeMessages | Nat | DaemonFault | Restart | NamesGone | DiskFull | ClockStep,
+    Line | LinkDown | Partition | IkeMessages | Nat | DaemonFault | Restart | NamesGone | DiskFull | ClockStep | Flood,
     Field(discriminator="kind"),
 ]

@@ -58,7 +58,7 @@ _PATTERNS = {
 }
 _TAGS = {
     "expect": "reachable, unreachable, tunnel, same-file, encrypted, synchronised, certificate",
-    "kind": "line, down, partition, ike, nat, daemon, node, dns, disk, clock",
+    "kind": "line, down, partition, ike, nat, daemon, node, dns, disk, clock, flood",
 }
 _NOTHING = object()
 

@@ -170,7 +170,10 @@ def test_a_bad_line_that_the_topology_names(scene: Scene) -> None:
 
 
 def test_a_line_that_repeats_and_reorders_delivers_each_datagram_once(scene: Scene) -> None:
-    with scene.lab.fault("line", link="wan-r1", duplicate=40, reorder=20, seed=5) as counts, scene.stream() as stream:
+    with (
+        scene.lab.fault("line", link="wan-r1", duplicate=40, reorder=20, seed=5, by="forwarder") as counts,
+        scene.stream() as stream,
+    ):
         numbers = stream.deliver(200, Deadline(20.0))
         stream.await_arrival(numbers, Deadline(5.0))
         assert counts["duplicated"] > 40
@@ -182,7 +185,7 @@ def test_a_line_that_repeats_and_reorders_delivers_each_datagram_once(scene: Sce
 def test_a_line_that_corrupts_delivers_nothing_changed(scene: Scene) -> None:
     before = total_drops(scene.live, "r2")
     with scene.stream() as stream:
-        with scene.lab.fault("line", link="wan-r1", corrupt=30, direction="forward", seed=3) as counts:
+        with scene.lab.fault("line", link="wan-r1", corrupt=30, direction="forward", seed=3, by="forwarder") as counts:
             for _ in range(200):
                 stream.await_arrival(stream.send(), Deadline(0.02))
         lost = 200 - stream.delivered(range(200))
@@ -329,6 +332,9 @@ def test_a_flood_of_first_messages_is_answered_with_cookies(scene: Scene) -> Non
     assert report.silent == 0
     assert 0 < report.accepted < 20
     assert report.cookies == 60 - report.accepted
+    with scene.lab.fault("flood", link="wan-r1", node="r1", count=20) as counts:
+        assert counts["accepted"] + counts["cookies"] == 20
+        assert counts["cookies"] > 0
     # Whoever returns the cookie is served: the true peer, in the middle of it.
     scene.take_down()
     scene.charon(scene.far).initiate(child="r1-r2", deadline=Deadline(NEGOTIATION_S))
@@ -338,7 +344,7 @@ def test_a_flood_of_first_messages_is_answered_with_cookies(scene: Scene) -> Non
 def test_several_may_stand_on_one_path(scene: Scene) -> None:
     with (
         scene.lab.fault("line", link="wan-r1", delay_ms=20) as one,
-        scene.lab.fault("line", link="wan-r1", duplicate=100) as other,
+        scene.lab.fault("line", link="wan-r1", duplicate=100, by="forwarder") as other,
         scene.stream() as stream,
     ):
         begun = time.monotonic()

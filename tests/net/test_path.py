@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 from pyroute2 import IPRoute
 
+from testbed.deadline import Deadline
 from testbed.device import build_devices
 from testbed.errors import NetworkFailure, SettingError
-from testbed.network.capture import Capture
+from testbed.network.capture import Capture, Frame
 from testbed.network.links import Wiring, fabric_name
 from testbed.network.namespace import named_path, run_in_namespace
 from testbed.network.packet import dissect
@@ -120,9 +121,14 @@ def test_frames_of_ones_own_reach_the_end_and_pass_no_rule(wired: Plan, namespac
         assert pings(namespaces, B["tapped"], count=1).received == 1
         with Capture(namespaces["b"], "tapped") as seen, Capture(namespaces["a"], "tapped") as answers:
             assert wire.inject("forward", [kept[0]] * 3) == 3
-            assert pings(namespaces, B["tapped"], count=1).received == 1  # after them, so they have come
+            assert pings(namespaces, B["tapped"], count=1).received == 1
+
+            def answered() -> list[Frame]:
+                return [frame for frame in answers.frames if dissect(frame.data).detail == "type 0"]
+
+            Deadline(2.0).until(lambda: len(answered()) >= 4, "the answers")
         assert len([frame for frame in seen.frames if frame.data == kept[0]]) == 3
-        assert len([frame for frame in answers.frames if dissect(frame.data).detail == "type 0"]) == 4
+        assert len(answered()) == 4
 
 
 def test_a_path_is_taken_once(wired: Plan, namespaces: dict[str, Path]) -> None:
@@ -174,6 +180,18 @@ def test_ipv6_passes_a_cut_and_the_fabric_says_nothing_of_its_own(wired: Plan, n
         assert result.answered
         passed = wire.passed.left["backward"]
     assert len(seen.frames) >= passed > 0
+
+
+def test_a_capture_whose_interface_is_replaced_says_so(wired: Plan, namespaces: dict[str, Path]) -> None:
+    """Taking a point-to-point path from `a` gives `b` another interface: the capture there would have gone deaf."""
+    deaf = Capture(namespaces["b"], "straight").start()
+    with take_path(wired, namespaces, "straight", "a"):
+        assert pings(namespaces, B["straight"]).received == 5
+    with pytest.raises(NetworkFailure, match="not complete"):
+        deaf.stop()
+    with Capture(namespaces["a"], "straight") as seen, take_path(wired, namespaces, "straight", "a"):
+        assert pings(namespaces, B["straight"]).received == 5
+    assert len([frame for frame in seen.frames if dissect(frame.data).kind == "icmp"]) == 10
 
 
 TAKER = """
