@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import os
+import secrets
 import selectors
 import socket
 import struct
@@ -78,7 +78,8 @@ def echo(
     and the call returns as soon as all have one.
     """
     with contextlib.ExitStack() as stack:
-        flights = [stack.enter_context(_Flight(probe, number)) for number, probe in enumerate(probes)]
+        first = secrets.randbelow(0x10000)  # another each time: a late answer to an earlier call is not one to this
+        flights = [stack.enter_context(_Flight(probe, first + number)) for number, probe in enumerate(probes)]
         with selectors.DefaultSelector() as selector:
             for flight in flights:
                 if flight.socket is not None:
@@ -109,7 +110,7 @@ class _Flight:
 
     def __init__(self, probe: Echo, number: int) -> None:
         self.probe = probe
-        self.identifier = (os.getpid() * 131 + number) & 0xFFFF
+        self.identifier = number & 0xFFFF
         self.socket: socket.socket | None = None
         self.sent = self.received = 0
         self.rtt_s: float | None = None

@@ -131,6 +131,19 @@ def test_frames_of_ones_own_reach_the_end_and_pass_no_rule(wired: Plan, namespac
         assert len(answered()) == 4
 
 
+def test_a_late_answer_is_none_to_a_later_question(wired: Plan, namespaces: dict[str, Path]) -> None:
+    """The answer of the first call comes while the second one waits, whose own is lost."""
+    with take_path(wired, namespaces, "tapped", "a") as wire:
+
+        def late(transit: Transit) -> Iterable[Transit]:
+            return [transit.delayed(0.7)] if icmp(transit) and transit.direction == "backward" else [transit]
+
+        with wire.rule(late):
+            assert pings(namespaces, B["tapped"], count=1).received == 0
+        with wire.rule(lambda transit: () if icmp(transit) else (transit,)):
+            assert pings(namespaces, B["tapped"], count=1).received == 0
+
+
 def test_a_path_is_taken_once(wired: Plan, namespaces: dict[str, Path]) -> None:
     for link in ("straight", "tapped", "lan"):
         with take_path(wired, namespaces, link, "a"):
