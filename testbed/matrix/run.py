@@ -168,6 +168,7 @@ class _Matrix:
         for child in self._children(cell):
             self._near.initiate(child=child, deadline=Deadline(_NEGOTIATION_S))
         duration_ms = (time.monotonic() - begun) * 1000
+        self._await_far_end(cell)
         sa, esp = self._negotiated(cell)
         self._traffic(cell)
         if cell.pfs and cell.number == 2:
@@ -234,6 +235,16 @@ class _Matrix:
         return own[0] if own else None
 
     # -- what came of it
+
+    def _await_far_end(self, cell: Cell) -> None:
+        """The responder of IKEv1 has the CHILD SA only when quick mode's third message has arrived and is computed."""
+
+        def installed() -> bool:
+            children = [child for sa in self._far.sas(_NAME) for child in sa.children if child.state == "INSTALLED"]
+            return len(children) == len(self._children(cell))
+
+        with contextlib.suppress(DeadlineExceeded):  # what is missing is told by what follows
+            Deadline(_REKEY_S).until(installed, "the responder's CHILD SAs", every=0.001)
 
     def _negotiated(self, cell: Cell) -> tuple[IkeSa, str]:
         """What both ends say of the SAs, which has to be what was configured."""

@@ -190,7 +190,7 @@ class _Flight:
 
 def hop(probe: Echo, ttl: int, sequence: int, wait_s: float) -> Hop:
     """Send one echo (IPv4) with a time to live, and wait for whoever answers."""
-    with _Flight(probe, ttl) as flight:
+    with _Flight(probe, secrets.randbelow(0x10000)) as flight:
         assert flight.socket is not None  # noqa: S101 - entered
         flight.socket.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
         begun = time.monotonic()

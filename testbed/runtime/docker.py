@@ -19,6 +19,7 @@ import docker.utils
 import docker.utils.socket
 import requests.exceptions
 
+from testbed.deadline import Deadline
 from testbed.errors import PrerequisiteError, RuntimeFailure
 from testbed.runtime.files import place_files, place_volumes, prepare_boot
 from testbed.runtime.images import ImageStore
@@ -27,7 +28,6 @@ from testbed.runtime.protocol import Completed, Identity, NodeState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from testbed.deadline import Deadline
     from testbed.plan import NodePlan
 
 __all__ = ["DockerRuntime"]
@@ -40,6 +40,7 @@ LAB, NODE, RUN, DIGEST, DIRECTORY = (
     "testbed.directory",
 )
 _ROOT = "/run/testbed"  # in the node: what the testbed and its daemons tell each other
+_LEFT_OVER_S = 10.0
 _LOGS = "/var/log/testbed"
 
 
@@ -98,15 +99,43 @@ class DockerRuntime:
             binds=binds,
         )
         with _translated("cannot create the container", plan.name):
-            created = self.api.create_container(
-                image,
+            reference = self._created(
+                identity,
+                image=image,
                 command=["/usr/lib/testbed/node"],
                 name=_container_name(identity),
                 hostname=plan.hostname,
                 labels=_labels(identity),
                 host_config=host,
             )
-        return self._start(created["Id"], identity, plan)
+        return self._start(reference, identity, plan)
+
+    def _created(self, identity: Identity, **options: Any) -> str:
+        """The new container's ID. What has its name already is removed, if it is of the same node.
+
+        The engine finishes what a client has asked for, even if that was killed meanwhile: such a container comes when
+        whoever now has the lab's lock has looked already, and is nobody's.
+        """
+
+        def attempt() -> str | None:
+            try:
+                return str(self.api.create_container(**options)["Id"])
+            except docker.errors.APIError as failure:
+                if failure.status_code != 409 or not self._is_left_over(identity):
+                    raise
+            with contextlib.suppress(docker.errors.NotFound):  # still being made, or gone
+                self.api.remove_container(options["name"], force=True, v=True)
+            return None
+
+        return Deadline(_LEFT_OVER_S).until(attempt, f"the name of the container of {identity.node} to be free")
+
+    def _is_left_over(self, identity: Identity) -> bool:
+        """Whether what has a node's name is that node's; also if nothing is known of it yet."""
+        try:
+            labels = self.api.inspect_container(_container_name(identity))["Config"]["Labels"] or {}
+        except docker.errors.NotFound:
+            return True
+        return (labels.get(LAB), labels.get(NODE)) == (identity.lab, identity.node)
 
     def start(self, node: NodeState, plan: NodePlan) -> NodeState:
         return self._start(node.reference, node.identity, plan)

@@ -492,6 +492,31 @@ def test_a_full_disk_leaves_nothing(
     assert Machine.now(lab_name).difference(before) == {}
 
 
+def test_a_container_that_a_killed_client_left_is_replaced(pair: Path, lab_name: str) -> None:
+    """The engine finishes it after the next `up` has looked for what stands."""
+    lab = Lab.from_folder(pair, name=lab_name).up(verify=False)
+    state, runtime = lab.states()["one"], DockerRuntime()
+    plan = lab.plan.nodes["one"]
+    image = runtime.prepare([plan.image], lambda _: None)[plan.image]
+    again = runtime.create(plan, state.identity, image)
+    assert again.running
+    assert again.reference != state.reference
+    assert [item.reference for item in runtime.nodes(lab_name) if item.name == "one"] == [again.reference]
+
+
+def test_a_container_of_somebody_else_is_left_alone(pair: Path, lab_name: str) -> None:
+    lab = Lab.from_folder(pair, name=lab_name)
+    api = DockerRuntime().api
+    image = DockerRuntime().prepare(["router"], lambda _: None)["router"]
+    foreign = api.create_container(image, command=["true"], name=f"testbed.{lab_name}.one")["Id"]
+    try:
+        with pytest.raises(RuntimeFailure, match="already in use"):
+            lab.up(verify=False)
+        assert api.inspect_container(foreign)["Id"] == foreign
+    finally:
+        api.remove_container(foreign, force=True)
+
+
 def test_down_works_on_a_full_disk(
     pair: Path, lab_name: str, small_state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
