@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Lab", "running_labs", "take_down"]
 
+_SILENCE_S = 10.0
 UP_TIMEOUT_S = 600.0  # the first run builds images
 DOWN_TIMEOUT_S = 120.0
 
@@ -437,6 +438,13 @@ class Lab:
             self._before_stop([name])
             with self.events.step("nodes", "stopped", name):
                 self.runtime.stop(state, Deadline(min(10.0, timeout_s)))
+                self._await_silence(name)
+
+    def _await_silence(self, name: str) -> None:
+        """Wait until nothing of a stopped node answers any more."""
+        running = {key: state.namespace for key, state in self.states().items() if state.running}
+        wiring, ends = Wiring(self.name, running), self.plan.attachments_of(name)
+        Deadline(_SILENCE_S).until(lambda: not wiring.remains_of(name, ends), f"{name}: the end of its links")
 
     def _start(self, name: str, timeout_s: float) -> None:
         state = self._existing(name)

@@ -103,6 +103,26 @@ class Wiring:
         except NetlinkError as failure:
             raise NetworkFailure("cannot configure the interfaces", node=node.name, seen=str(failure)) from failure
 
+    def remains_of(self, node: str, ends: Iterable[tuple[LinkPlan, Attachment]]) -> list[str]:
+        """The links of a stopped node whose other side stands yet: the kernel takes a namespace apart in its own time.
+
+        Until then the node's addresses answer. A link whose path somebody has taken is not looked at: its other side
+        is another interface meanwhile.
+        """
+        found = []
+        for link, end in ends:
+            if is_claimed(self.lab, link.name):
+                continue
+            if link.kind == "lan":
+                stands = end.port in _interfaces(named_path(fabric_name(self.lab)))
+            else:
+                pair = next(pair for pair in link.pairs if end in pair)
+                other = next(item for item in pair if item.node != node)
+                there = self.namespaces.get(other.node)
+                stands = there is not None and other.interface in _interfaces(there)
+            found += [link.name] if stands else []
+        return found
+
     def exists(self) -> bool:
         """Whether there is a fabric of this lab."""
         return named_path(fabric_name(self.lab)).exists()
