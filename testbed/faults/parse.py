@@ -27,7 +27,7 @@ def parse_fault(topology: Topology, what: str, settings: Mapping[str, Any]) -> A
         raise SettingError("'kind' is said already", expected=f"testbed fault LAB {settings['kind']} …")
     if what in topology.faults:
         declared = topology.faults[what]
-        return _checked(topology, {**declared.model_dump(), **settings}) if settings else declared
+        return _checked(topology, {**declared.model_dump(exclude_unset=True), **settings}) if settings else declared
     if what not in KINDS:
         known = [*KINDS, *topology.faults]
         near = difflib.get_close_matches(what, known, n=1)

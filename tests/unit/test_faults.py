@@ -118,6 +118,13 @@ def test_one_setting_does_not_change_the_course_of_another() -> None:
     assert lost() == lost(corrupt=50, duplicate=30, reorder=20, jitter_ms=3, delay_ms=5) == lost(mtu=1400)
 
 
+def test_a_setting_beside_a_named_fault_says_no_more_than_it_says() -> None:
+    """A default that nobody asked for is none that netem cannot do."""
+    made = parse_fault(TOPOLOGY, "bad-line", {"delay_ms": "5"})
+    assert made.model_fields_set == {"kind", "link", "loss", "delay_ms"}
+    assert by_netem(made, kernel_has_it=True)
+
+
 def test_what_is_the_kernels_to_do() -> None:
     def asked(**settings: Any) -> Line:
         return Line(kind="line", link="one", **settings)
