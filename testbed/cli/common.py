@@ -95,13 +95,13 @@ def running_lab(lab: str) -> Lab:
     return Lab.attach(lab_name(lab))
 
 
-def settings_from(pairs: list[str]) -> dict[str, str]:
-    """`NAME=VALUE` of the command line. Raises SettingError."""
+def settings_from(pairs: list[str], option: str = "--set ") -> dict[str, str]:
+    """`NAME=VALUE` of the command line, behind an option or alone. Raises SettingError."""
     settings: dict[str, str] = {}
     for pair in pairs:
         name, separator, value = pair.partition("=")
         if not separator or not name:
-            raise SettingError(f"--set {pair!r} is no setting", expected="--set NAME=VALUE")
+            raise SettingError(f"{option}{pair!r} is no setting", expected=f"{option}NAME=VALUE")
         settings[name] = value
     return settings
 

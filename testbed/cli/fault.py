@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from testbed.cli import output
-from testbed.cli.common import RunningLabArgument, running_lab
-from testbed.errors import SettingError
+from testbed.cli.common import RunningLabArgument, running_lab, settings_from
 
 app = typer.Typer()
 
@@ -72,10 +71,5 @@ def flood(
 
 
 def _settings(pairs: list[str]) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for pair in pairs:
-        name, separator, value = pair.partition("=")
-        if not separator or not name:
-            raise SettingError(f"'{pair}' is no setting", expected="NAME=VALUE")
-        found[name] = value.split(",") if name == "links" else value
-    return found
+    found = settings_from(pairs, option="")
+    return {name: value.split(",") if name == "links" else value for name, value in found.items()}

@@ -59,9 +59,8 @@ class _Disk:
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
         """Without the daemon that has files open there, which runs again afterwards whatever happens."""
-        if self._process.exists() and _USES_IT in self._node.daemons:
-            with contextlib.suppress(DaemonError):  # it does not run
-                self._node.kill_daemon(_USES_IT, signal="TERM")
+        if self._process.exists() and self._node.daemons.get(_USES_IT):
+            self._node.kill_daemon(_USES_IT, signal="TERM")
         try:
             yield
         finally:

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from testbed.errors import SettingError
-from testbed.topology.faults import Fault
+from testbed.topology.faults import KINDS, Fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from testbed.topology.models import Topology
 
-__all__ = ["KINDS", "parse_fault"]
+__all__ = ["parse_fault"]
 
-KINDS = ("line", "down", "partition", "ike", "nat", "daemon", "node", "dns", "disk", "clock", "flood")
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(Fault)
 
 

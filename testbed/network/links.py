@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from testbed.plan import Attachment, LinkPlan, NodePlan, Plan
     from testbed.runtime import NodeState
 
-__all__ = ["Wiring", "be_silent", "fabric_name", "reconcile"]
+__all__ = ["Wiring", "be_silent", "delete_interface", "fabric_name", "reconcile"]
 
 _SIOCETHTOOL, _SIOCGIFHWADDR = 0x8946, 0x8927
 _SET_TX_CHECKSUM, _SET_TSO, _SET_GSO, _SET_GRO = 0x17, 0x1F, 0x24, 0x2C
@@ -89,7 +89,7 @@ class Wiring:
         def mend() -> None:
             for name in _indices():
                 if name.startswith(CUT) and name not in kept:
-                    _delete(name)
+                    delete_interface(name)
 
         fabric = named_path(fabric_name(self.lab))
         if fabric.exists():
@@ -166,9 +166,9 @@ class Wiring:
     def _remove_rest(self, pair: tuple[Attachment, Attachment | None], known: Mapping[str, Mapping[str, str]]) -> None:
         for end in pair:
             if end is not None and end.interface in known[end.node]:
-                run_in_namespace(self.namespaces[end.node], functools.partial(_delete, end.interface))
+                run_in_namespace(self.namespaces[end.node], functools.partial(delete_interface, end.interface))
         if pair[1] is None and pair[0].port in known[_FABRIC]:
-            run_in_namespace(named_path(fabric_name(self.lab)), lambda: _delete(pair[0].port))
+            run_in_namespace(named_path(fabric_name(self.lab)), lambda: delete_interface(pair[0].port))
 
     def _create(
         self,
@@ -257,7 +257,8 @@ def _indices() -> dict[str, int]:
     return {name: index for index, name in socket.if_nameindex()}
 
 
-def _delete(name: str) -> None:
+def delete_interface(name: str) -> None:
+    """In the caller's namespace; nothing happens if there is none of that name."""
     with IPRoute() as netlink, _gone(), contextlib.suppress(OSError):
         netlink.link("del", index=socket.if_nametoindex(name))
 

@@ -44,18 +44,7 @@ def run_in_namespace(path: str | Path, work: Callable[[], T]) -> T:
 
     Sockets that it opens stay in that namespace and may be used by any thread afterwards.
     """
-
-    def enter() -> None:
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as failure:
-            raise NetworkFailure(f"cannot open the network namespace {path}", seen=failure.strerror) from failure
-        try:
-            _call("setns", _libc.setns(handle, _CLONE_NEWNET))
-        finally:
-            os.close(handle)
-
-    return _in_thread(enter, work)
+    return _in_thread(lambda: _enter(path, _CLONE_NEWNET, "network"), work)
 
 
 def mount_in(path: str | Path, target: str, options: str) -> None:
@@ -71,12 +60,8 @@ def unmount_in(path: str | Path, target: str) -> None:
 
 def _in_mounts(path: str | Path, work: Callable[[], None]) -> None:
     def enter() -> None:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _call("unshare", _libc.unshare(_CLONE_FS))  # threads share their root directory, and must not here
-            _call("setns", _libc.setns(handle, _CLONE_NEWNS))
-        finally:
-            os.close(handle)
+        _call("unshare", _libc.unshare(_CLONE_FS))  # threads share their root directory, and must not here
+        _enter(path, _CLONE_NEWNS, "mount")
 
     _in_thread(enter, work)
 
@@ -84,6 +69,18 @@ def _in_mounts(path: str | Path, work: Callable[[], None]) -> None:
 def run_in_new_namespace(work: Callable[[], T]) -> T:
     """The same in a namespace that is made for it and ends with it."""
     return _in_thread(lambda: _call("unshare", _libc.unshare(_CLONE_NEWNET)), work)
+
+
+def _enter(path: str | Path, kind: int, name: str) -> None:
+    """Let this thread enter a namespace."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as failure:
+        raise NetworkFailure(f"cannot open the {name} namespace {path}", seen=failure.strerror) from failure
+    try:
+        _call("setns", _libc.setns(handle, kind))
+    finally:
+        os.close(handle)
 
 
 def _in_thread(enter: Callable[[], None], work: Callable[[], T]) -> T:

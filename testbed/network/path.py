@@ -8,6 +8,7 @@ and giving that node a new one. The end that is named keeps its interface, its a
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -17,12 +18,12 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from testbed.errors import NetworkFailure, SettingError
 from testbed.network.claim import claimed, cut_names
-from testbed.network.links import Wiring, be_silent, fabric_name
+from testbed.network.links import Wiring, be_silent, delete_interface, fabric_name
 from testbed.network.namespace import create_named, named_path, run_in_namespace
 from testbed.network.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from testbed.plan import LinkPlan, Plan
@@ -99,7 +100,7 @@ def _lan(plan: Plan, _wiring: Wiring, link: LinkPlan, end: str) -> Iterator[tupl
             netlink.link(
                 "set", index=socket.if_nametoindex(port), master=socket.if_nametoindex(link.bridge), state="up"
             )
-        _delete(near)
+        delete_interface(near)
 
     try:
         run_in_namespace(fabric, cut)
@@ -130,7 +131,7 @@ def _cut(plan: Plan, wiring: Wiring, link: LinkPlan, end: str) -> Iterator[tuple
                 netlink.link("set", index=socket.if_nametoindex(name), state="up")
 
     def move_back(handle: int) -> None:
-        _delete(far)
+        delete_interface(far)
         with IPRoute() as netlink, contextlib.suppress(OSError):  # gone with the other node
             index = socket.if_nametoindex(near)
             netlink.link("set", index=index, net_ns_fd=handle, ifname=other.interface)
@@ -142,17 +143,13 @@ def _cut(plan: Plan, wiring: Wiring, link: LinkPlan, end: str) -> Iterator[tuple
 
     with _open(fabric) as inside, _open(there) as outside:
         try:
-            run_in_namespace(there, _with(move_in, inside))
-            run_in_namespace(fabric, _with(join, outside))
+            run_in_namespace(there, functools.partial(move_in, inside))
+            run_in_namespace(fabric, functools.partial(join, outside))
             configure()
             yield fabric, near, far
         finally:
-            run_in_namespace(fabric, _with(move_back, outside))
+            run_in_namespace(fabric, functools.partial(move_back, outside))
             configure()
-
-
-def _with(work: Callable[[int], None], handle: int) -> Callable[[], None]:
-    return lambda: work(handle)
 
 
 @contextlib.contextmanager
@@ -162,8 +159,3 @@ def _open(path: Path) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
-
-
-def _delete(name: str) -> None:
-    with IPRoute() as netlink, contextlib.suppress(OSError):
-        netlink.link("del", index=socket.if_nametoindex(name))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from testbed.topology.values import list_of_one
 
 __all__ = [
+    "KINDS",
     "ClockStep",
     "DaemonFault",
     "DiskFull",
@@ -165,3 +166,10 @@ Fault = Annotated[
     Line | LinkDown | Partition | IkeMessages | Nat | DaemonFault | Restart | NamesGone | DiskFull | ClockStep | Flood,
     Field(discriminator="kind"),
 ]
+
+
+def _kinds(fault: Any) -> tuple[str, ...]:
+    return tuple(get_args(model.model_fields["kind"].annotation)[0] for model in get_args(get_args(fault)[0]))
+
+
+KINDS = _kinds(Fault)

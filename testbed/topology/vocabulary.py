@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
+from testbed.topology.faults import KINDS
 from testbed.topology.models import Topology
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ _PATTERNS = {
 }
 _TAGS = {
     "expect": "reachable, unreachable, tunnel, same-file, encrypted, synchronised, certificate",
-    "kind": "line, down, partition, ike, nat, daemon, node, dns, disk, clock, flood",
+    "kind": ", ".join(KINDS),
 }
 _NOTHING = object()
 
