@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from testbed.plan import Attachment, LinkPlan, NodePlan, Plan
     from testbed.runtime import NodeState
 
-__all__ = ["Wiring", "be_silent", "delete_interface", "fabric_name", "reconcile"]
+__all__ = ["Wiring", "be_silent", "delete_interface", "fabric_name", "is_operational", "reconcile"]
 
 _SIOCETHTOOL, _SIOCGIFHWADDR = 0x8946, 0x8927
 _SET_TX_CHECKSUM, _SET_TSO, _SET_GSO, _SET_GRO = 0x17, 0x1F, 0x24, 0x2C
@@ -271,6 +271,18 @@ def _gone() -> Iterator[None]:
     except NetlinkError as failure:
         if failure.code != errno.ENODEV:
             raise
+
+
+def is_operational(namespace: Path, interface: str) -> bool:
+    """Whether an interface is up, and the kernel sends what it is given (RFC 2863, ifOperStatus)."""
+
+    def look() -> bool:
+        with IPRoute() as netlink, _gone():
+            index = _indices().get(interface)
+            return index is not None and netlink.get_links(index)[0].get_attr("IFLA_OPERSTATE") == "UP"
+        return False
+
+    return run_in_namespace(namespace, look)
 
 
 def _lans(lab: str, lans: list[LinkPlan], taken: Collection[str]) -> None:

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from testbed.errors import NetworkFailure, SettingError
+from testbed.deadline import Deadline
+from testbed.errors import DeadlineExceeded, NetworkFailure, SettingError
 from testbed.network.claim import claimed, cut_names
-from testbed.network.links import Wiring, be_silent, delete_interface, fabric_name
+from testbed.network.links import Wiring, be_silent, delete_interface, fabric_name, is_operational
 from testbed.network.namespace import create_named, named_path, run_in_namespace
 from testbed.network.wire import Wire
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from testbed.plan import LinkPlan, Plan
 
 __all__ = ["take_path"]
+
+_OPERATIONAL_S = 2.0
 
 
 @contextlib.contextmanager
@@ -141,15 +144,25 @@ def _cut(plan: Plan, wiring: Wiring, link: LinkPlan, end: str) -> Iterator[tuple
             return  # the node has been stopped meanwhile
         wiring.configure(plan.nodes[other.node], plan.attachments_of(other.node))
 
+    def operational() -> None:
+        """The kernel may take a second to believe in a carrier: `linkwatch_run_queue` in net/core/link_watch.c."""
+        sides = [(wiring.namespaces[item.node], item.interface) for item in link.ends]
+        with contextlib.suppress(DeadlineExceeded):  # one that is down, or gone, will not be
+            Deadline(_OPERATIONAL_S).until(
+                lambda: all(is_operational(*side) for side in sides if side[0].exists()), "the carrier", every=0.002
+            )
+
     with _open(fabric) as inside, _open(there) as outside:
         try:
             run_in_namespace(there, functools.partial(move_in, inside))
             run_in_namespace(fabric, functools.partial(join, outside))
             configure()
+            operational()
             yield fabric, near, far
         finally:
             run_in_namespace(fabric, functools.partial(move_back, outside))
             configure()
+            operational()
 
 
 @contextlib.contextmanager
