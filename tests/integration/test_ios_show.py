@@ -7,6 +7,7 @@ from ipaddress import ip_interface
 import pytest
 
 from testbed.daemons.sa import IkeSa
+from testbed.deadline import Deadline
 from testbed.lab import Lab
 from tests.integration.ios_lab import configure, muninn, ntc, router, shown, typing
 
@@ -202,8 +203,13 @@ def test_the_certificate_server(lab: Lab) -> None:
     assert "revoked" in shown(lab, "ca", f"crypto pki server MOIGETECH-CA revoke {serial:X}")
     try:
         shown(lab, "ca", "crypto pki server MOIGETECH-CA crl")
-        crl = shown(lab, "ca", "show crypto pki server MOIGETECH-CA crl")
-        assert "Number of CRL entries: 1" in crl
+
+        def listed_crl() -> str | None:
+            """The server writes its file a moment after it has made the list."""
+            text = shown(lab, "ca", "show crypto pki server MOIGETECH-CA crl")
+            return text if "Number of CRL entries: 1" in text else None
+
+        crl = Deadline(5.0).until(listed_crl, "the list with one entry")
         assert f"Serial Number (hex): {serial:02X}" in crl
     finally:
         authority.unrevoke(serial)
