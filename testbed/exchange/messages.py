@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from testbed.network.packet import dissect
+from testbed.network.packet import EXCHANGES, dissect
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,16 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Message", "read_messages", "with_names_of"]
 
-_V1 = {2: "main mode", 4: "aggressive mode", 5: "INFORMATIONAL", 6: "TRANSACTION", 32: "quick mode"}
-_V2 = {34: "IKE_SA_INIT", 35: "IKE_AUTH", 36: "CREATE_CHILD_SA", 37: "INFORMATIONAL"}
-# charon's names of the same, `src/libcharon/encoding/payloads/ike_header.c`.
-_LOGGED = {
+# charon's names of the exchanges, `src/libcharon/encoding/payloads/ike_header.c`: those of IKEv2 are the RFC's.
+_LOGGED = EXCHANGES | {
     (1, 2): "ID_PROT",
     (1, 4): "AGGRESSIVE",
     (1, 5): "INFORMATIONAL_V1",
     (1, 6): "TRANSACTION",
     (1, 32): "QUICK_MODE",
-} | {(2, number): name for number, name in _V2.items()}
+}
 _PAYLOADS = {
     "SA": "SA",
     "KE": "KE",
@@ -123,7 +121,7 @@ class _Reader:
             source,
             str(packet.destination),
             version,
-            (_V1 if version == 1 else _V2).get(number, f"exchange {number}"),
+            EXCHANGES.get((version, number), f"exchange {number}"),
             message_id,
             response,
             encrypted,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from testbed.network.rewrite import flipped
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -23,6 +25,7 @@ class IkeRule:
     def __init__(self, fault: IkeMessages) -> None:
         self._fault = fault
         self._seen = 0
+        self._known: set[int] = set()
         self._held: dict[str, Transit] = {}
         self.counts: Counter[str] = Counter()
 
@@ -44,7 +47,10 @@ class IkeRule:
         message_id = int.from_bytes(transit.data[packet.offset + 20 : packet.offset + 24], "big")
         if fault.message_id is not None and message_id != fault.message_id:
             return False
-        self._seen += 1
+        message = hash(transit.data[packet.offset :])
+        if message not in self._known:  # what is said again is the same message
+            self._known.add(message)
+            self._seen += 1
         first = fault.message or 1
         return first <= self._seen and self.counts["picked"] < fault.count
 
@@ -73,31 +79,7 @@ class IkeRule:
 
     def _mangle(self, transit: Transit) -> Iterable[Transit]:
         """One bit in the middle of what follows the header, with a checksum of UDP that is right: IKE has to notice."""
-        data, offset = bytearray(transit.data), transit.packet.offset
-        if len(data) - offset <= _HEADER:
+        data, begins = transit.data, transit.packet.offset + _HEADER
+        if len(data) <= begins:
             return (transit,)  # nothing follows
-        at = offset + _HEADER + (len(data) - offset - _HEADER) // 2
-        checksum = _udp_header(data, offset) + 6
-        word = at - (at - checksum) % 2  # checksums are over words, and the header begins with one
-        before = int.from_bytes(data[word : word + 2].ljust(2, b"\0"), "big")
-        data[at] ^= 0x10
-        after = int.from_bytes(data[word : word + 2].ljust(2, b"\0"), "big")
-        old = int.from_bytes(data[checksum : checksum + 2], "big")
-        data[checksum : checksum + 2] = _updated(old, before, after).to_bytes(2, "big")
-        return (transit.with_data(bytes(data)),)
-
-
-def _udp_header(data: bytearray, offset: int) -> int:
-    """Where the UDP header of an IKE message begins: on port 4500 a marker of four octets stands between (RFC 3948)."""
-    ports = {int.from_bytes(data[at : at + 2], "big") for at in (offset - 8, offset - 6)}
-    return offset - 8 if 500 in ports else offset - 12
-
-
-def _updated(checksum: int, before: int, after: int) -> int:
-    """RFC 1624, equation 3. None is none."""
-    if checksum == 0:
-        return 0
-    total = (~checksum & 0xFFFF) + (~before & 0xFFFF) + after
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return (~total & 0xFFFF) or 0xFFFF
+        return (transit.with_data(flipped(data, begins + (len(data) - begins) // 2, 0x10)),)

@@ -10,13 +10,25 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Literal
 
-__all__ = ["Kind", "Packet", "dissect"]
+__all__ = ["EXCHANGES", "Kind", "Packet", "dissect"]
 
 Kind = Literal["ike", "esp", "nat-keepalive", "arp", "icmp", "nd", "tcp", "udp", "other"]
 
 _ICMP, _TCP, _UDP, _ESP, _ICMPV6 = 1, 6, 17, 50, 58
 _NEIGHBOUR = range(133, 138)  # router and neighbour discovery, RFC 4861
 _IKE_PORTS = {500, 4500}
+# The exchanges of IKE by version and the number in the header: RFC 2408, 3.1, and RFC 2409; RFC 7296, 3.1.
+EXCHANGES = {
+    (1, 2): "main mode",
+    (1, 4): "aggressive mode",
+    (1, 5): "informational",
+    (1, 6): "transaction",
+    (1, 32): "quick mode",
+    (2, 34): "IKE_SA_INIT",
+    (2, 35): "IKE_AUTH",
+    (2, 36): "CREATE_CHILD_SA",
+    (2, 37): "INFORMATIONAL",
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +41,7 @@ class Packet:
     length: int
     detail: str = ""
     offset: int = 0  # where the ESP packet, the IKE message or what UDP carries begins in the frame
+    udp: int = 0  # where the header of UDP begins, if there is one
 
     def __str__(self) -> str:
         ends = f"{self.source} > {self.destination} " if self.source else ""
@@ -68,8 +81,8 @@ def _transport(
     *,
     fragment: bool,
 ) -> Packet:
-    def packet(kind: Kind, detail: str = "", at: int = 0) -> Packet:
-        return Packet(kind, ip_address(ends[0]), ip_address(ends[1]), len(frame), detail, at)
+    def packet(kind: Kind, detail: str = "", at: int = 0, udp: int = 0) -> Packet:
+        return Packet(kind, ip_address(ends[0]), ip_address(ends[1]), len(frame), detail, at, udp)
 
     if protocol == _ESP:
         spi, sequence = struct.unpack_from("!II", frame, offset) if not fragment else (0, 0)
@@ -78,7 +91,7 @@ def _transport(
         return packet("other", f"fragment of protocol {protocol}")
     if protocol == _UDP:
         kind, detail, begins = _udp(frame, offset)
-        return packet(kind, detail, begins)
+        return packet(kind, detail, begins, offset)
     if protocol == _TCP:
         ports = struct.unpack_from("!HH", frame, offset)
         return packet("tcp", f"{ports[0]} > {ports[1]}")
@@ -105,10 +118,5 @@ def _udp(frame: bytes, offset: int) -> tuple[Kind, str, int]:
         payload, begins = payload[4:], begins + 4
     if len(payload) < 28:
         return "udp", ports, begins
-    exchange = {2: "main mode", 4: "aggressive mode", 5: "informational", 32: "quick mode"} | {
-        34: "IKE_SA_INIT",
-        35: "IKE_AUTH",
-        36: "CREATE_CHILD_SA",
-        37: "INFORMATIONAL",
-    }
-    return "ike", f"IKEv{payload[17] >> 4} {exchange.get(payload[18], payload[18])}", begins
+    version, number = payload[17] >> 4, payload[18]
+    return "ike", f"IKEv{version} {EXCHANGES.get((version, number), f'exchange {number}')}", begins

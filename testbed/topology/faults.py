@@ -37,6 +37,7 @@ _Exchange = Literal[
     "aggressive mode",
     "quick mode",
     "informational",
+    "transaction",
 ]
 _Direction = Annotated[
     Literal["both", "forward", "backward"], Field(description="`forward` is away from the router whose tunnel uses it.")
@@ -97,7 +98,9 @@ class IkeMessages(_Model):
     exchange: Annotated[_Exchange | None, Field(description="Any when left out.")] = None
     message: Annotated[
         int | None,
-        Field(ge=1, description="From the how manieth datagram of that exchange on; fragments and repetitions count."),
+        Field(
+            ge=1, description="From the how manieth datagram of that exchange on; fragments count, repetitions do not."
+        ),
     ] = None
     message_id: Annotated[int | None, Field(ge=0, description="By the ID in the header.")] = None
     count: Annotated[int, Field(ge=1, le=1000, description="How many messages at most.")] = 1

@@ -219,6 +219,14 @@ def test_the_message_that_is_meant_and_no_other() -> None:
     assert made.counts["picked"] == 1
 
 
+def test_what_is_said_again_is_no_further_message() -> None:
+    made = rule(action="drop", exchange="IKE_AUTH", message=2)
+    sent = [ike(AUTH), ike(AUTH), ike(ANSWER, back=True), ike(ANSWER, back=True)]
+    assert [len(list(made(transit))) for transit in sent] == [1, 1, 0, 1]
+    made = rule(action="drop", message=1, count=3)
+    assert [len(list(made(ike(AUTH)))) for _ in range(4)] == [0, 0, 0, 1], "each time it is said, as often as told"
+
+
 def test_by_message_id_and_direction() -> None:
     made = rule(action="drop", message_id=2, count=10)
     assert [len(list(made(ike(data)))) for data in (AUTH, OTHER, AUTH, OTHER)] == [1, 0, 1, 0]
@@ -275,7 +283,7 @@ def test_a_message_with_nothing_behind_its_header_is_left_alone() -> None:
     assert list(rule(action="mangle")(sent)) == [sent]
 
 
-def test_a_mangled_message_has_another_bit_and_no_checksum() -> None:
+def test_a_mangled_message_that_had_no_checksum_has_none() -> None:
     sent = ike(AUTH)
     (got,) = rule(action="mangle")(sent)
     differing = [number for number, (a, b) in enumerate(zip(sent.data, got.data, strict=True)) if a != b]

@@ -13,6 +13,7 @@ from testbed.daemons.reasons import explain_refusal
 from testbed.deadline import Deadline
 from testbed.network.capture import Capture
 from testbed.network.packet import dissect
+from testbed.network.rewrite import replaced
 from testbed.network.wire import Sender
 from testbed.proof.claims.traffic import ARRIVAL_S, expect_valid, unharmed
 from testbed.proof.result import UntriedError
@@ -223,12 +224,7 @@ def _spoofed(scene: Scene, rogue: RogueRouter, messages: list[bytes], found: Fin
 def _renamed(frame: bytes, destination: str, source: str) -> tuple[bytes, bytes]:
     """The first message of a negotiation under another initiator's SPI, for a link with these hardware addresses."""
     spi, offset = secrets.token_bytes(8), dissect(frame).offset
-    data = bytearray(frame)
-    data[:12] = bytes.fromhex((destination + source).replace(":", ""))
-    data[offset : offset + 8] = spi
-    header = 14 + (data[14] & 0x0F) * 4
-    data[header + 6 : header + 8] = b"\0\0"  # no checksum
-    return bytes(data), spi
+    return bytes.fromhex((destination + source).replace(":", "")) + replaced(frame, offset, spi)[12:], spi
 
 
 def _is_ike(frame: Frame, spi: bytes, source: object) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from testbed.deadline import Deadline
-from testbed.proof.claims.traffic import altered, await_drops, carries, expect_valid, unharmed
+from testbed.network.rewrite import flipped
+from testbed.proof.claims.traffic import await_drops, carries, expect_valid, unharmed
 from testbed.verify.drops import total_drops
 
 if TYPE_CHECKING:
@@ -35,9 +36,9 @@ class _Flipper:
             return (transit,)
         first = _SPI_BITS if transit.packet.kind == "esp" else 0
         bits = (len(transit.data) - transit.packet.offset) * 8 - first
-        bit = first + bits * self.flipped // _PACKETS
+        octet, bit = divmod(first + bits * self.flipped // _PACKETS, 8)
         self.flipped += 1
-        return (altered(transit, bit),)
+        return (transit.with_data(flipped(transit.data, transit.packet.offset + octet, 0x80 >> bit)),)
 
 
 def integrity(scene: Scene, path: OnPath, found: Findings) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from testbed.verify.drops import Drops
     from testbed.verify.live import LiveLab
 
-__all__ = ["ARRIVAL_S", "altered", "await_drops", "carries", "expect_valid", "unharmed"]
+__all__ = ["ARRIVAL_S", "await_drops", "carries", "expect_valid", "unharmed"]
 
 ARRIVAL_S = 5.0
 _SETTLE_S = 5.0
@@ -31,20 +31,6 @@ def carries(transit: Transit, stream: Stream, direction: Direction) -> bool:
     if packet.kind == "esp":
         return stream.outer is None or (packet.source, packet.destination) == stream.outer
     return packet.kind == "udp" and stream.belongs(packet.source, packet.destination)
-
-
-def altered(transit: Transit, bit: int) -> Transit:
-    """With one bit of the ESP packet, or of what UDP carries, the other way.
-
-    What counts is that it reaches the daemon: a wrong checksum of UDP would not, so there is none (RFC 768).
-    """
-    data = bytearray(transit.data)
-    begins = transit.packet.offset
-    data[begins + bit // 8] ^= 0x80 >> bit % 8
-    header = 14 + (data[14] & 0x0F) * 4 if data[14] >> 4 == 4 else 0
-    if header and data[23] == 17:
-        data[header + 6 : header + 8] = b"\0\0"
-    return transit.with_data(bytes(data))
 
 
 def await_drops(live: LiveLab, end: End, before: Drops, expected: int) -> Drops:
