@@ -53,6 +53,11 @@ class _Wire:
     x: float
     y: float
 
+    @property
+    def width_on_path(self) -> float:
+        """Of the box for the node that the link goes through."""
+        return 20 + 7 * len(self.link.through or "")
+
 
 @dataclass
 class _Drawing:

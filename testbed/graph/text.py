@@ -26,7 +26,8 @@ def _node(node: GraphNode, first: str, rest: str) -> Iterator[str]:
     yield f"{first}{node.name} ({node.what})  {addresses}".rstrip()
     for number, link in enumerate(node.links):
         last = number == len(node.links) - 1
-        again = f"  also {', '.join(link.again)}" if link.again else ""
+        again = f"  through {link.through}" if link.through else ""
+        again += f"  also {', '.join(link.again)}" if link.again else ""
         kind = "LAN" if link.lan else "link"
         yield f"{rest}{'└' if last else '├'}─ {kind} {link.name}  {' '.join(link.prefixes)}{again}".rstrip()
         inner = rest + ("   " if last else "│  ")

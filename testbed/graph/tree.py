@@ -44,20 +44,30 @@ class GraphNode:
 
 @dataclass
 class GraphLink:
-    """A link with the nodes beyond it; `again` names those that stand elsewhere in the tree already."""
+    """A link with the nodes beyond it; `again` names those that stand elsewhere in the tree already.
+
+    `through` is the node on its path, if it has one.
+    """
 
     name: str
     prefixes: list[str]
     zone: str
     lan: bool
+    through: str | None = None
     nodes: list[GraphNode] = field(default_factory=list)
     again: list[str] = field(default_factory=list)
 
 
 def lab_trees(loaded: LoadedTopology) -> list[GraphNode]:
-    """A tree for each part of the lab that hangs together; the root of each has the most links to routers."""
-    nodes = {name: _node(loaded, name) for name in loaded.topology.nodes}
+    """A tree for each part of the lab that hangs together; the root of each has the most links to routers.
+
+    A node that is on the path of links and an end of none stands in no tree but on those links.
+    """
     members = {name: [split_end(end)[0] for end in link.ends] for name, link in loaded.topology.links.items()}
+    on_path = {link.through for link in loaded.topology.links.values()} - {
+        end for ends in members.values() for end in ends
+    }
+    nodes = {name: _node(loaded, name) for name in loaded.topology.nodes if name not in on_path}
     placed: set[str] = set()
     trees: list[GraphNode] = []
     while len(placed) < len(nodes):
@@ -85,7 +95,7 @@ def _grow(
             drawn.add(name)
             link = loaded.topology.links[name]
             prefixes = [str(prefix) for prefix in loaded.addressing.prefixes[name]]
-            graph_link = GraphLink(name, prefixes, link.zone, lan=len(link.ends) > 2)
+            graph_link = GraphLink(name, prefixes, link.zone, lan=len(link.ends) > 2, through=link.through)
             for other in ends:
                 if other == here:
                     continue
