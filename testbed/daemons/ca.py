@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import socket
@@ -57,12 +58,17 @@ class CertificateAuthority:
     def unrevoke(self, serial: int) -> None:
         self.call("unrevoke", serial=serial)
 
-    def password(self) -> str:
-        """A challenge password that is good once."""
-        return str(self.call("password")["password"])
+    def password(self, *, valid_s: int | None = None) -> str:
+        """A challenge password that is good once; for as long as the server is told unless said."""
+        return str(self.call("password", valid_s=valid_s)["password"])
 
     def publish_crl(self) -> None:
         self.call("crl")
+
+    def crl(self) -> bytes | None:
+        """The list that it serves now, in DER; None as long as it is not enabled."""
+        der: str | None = self.call("current_crl")["der"]
+        return None if der is None else base64.b64decode(der)
 
     def rollover(self, *, now: bool = False) -> dict[str, Any]:
         """Make the CA's next key and certificate; with `now` it takes over at once."""

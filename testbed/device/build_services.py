@@ -93,6 +93,7 @@ def build_certificate_server(loaded: LoadedTopology, name: str, node: Node) -> C
         grant=server.grant,
         challenge=loaded.secrets.get((*path, "challenge")),
         one_time_password_s=server.one_time_passwords,
+        one_time_password_grants=False,
         hash=server.hash,
         key_size=server.key_size,
         ca_lifetime_s=server.lifetime.ca,

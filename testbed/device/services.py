@@ -86,6 +86,7 @@ class CertificateServerConfig:
     grant: Literal["auto", "none", "ra-auto"]
     challenge: SecretValue | None
     one_time_password_s: int | None
+    one_time_password_grants: bool
     hash: str
     key_size: int
     ca_lifetime_s: int

@@ -32,7 +32,7 @@ __all__ = ["carried_devices", "reconfigure"]
 
 _TABLES = ("inet testbed_guard", "inet testbed_filter", "ip testbed_nat", "inet testbed_private")
 _MSS_TABLES = 32
-_START_S, _STOP_S, _ENABLE_S = 30.0, 10.0, 5.0
+_START_S, _STOP_S, _ENABLE_S = 30.0, 10.0, 30.0
 
 
 def reconfigure(lab: Lab, changed: Mapping[str, Configuration], states: Mapping[str, NodeState]) -> dict[str, set[str]]:

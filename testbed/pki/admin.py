@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
@@ -53,6 +54,7 @@ class Admin:
             "unrevoke": self.unrevoke,
             "password": self.password,
             "crl": self.crl,
+            "current_crl": self.current_crl,
             "rollover": self.rollover,
         }
 
@@ -115,8 +117,11 @@ class Admin:
     def unrevoke(self, serial: int) -> None:
         self._server.unrevoke(int(serial))
 
-    def password(self) -> dict[str, Any]:
-        password, expires = self._server.new_password()
+    def password(self, valid_s: int | None = None) -> dict[str, Any]:
+        """One that is good once; for as long as the server's settings say unless told."""
+        if valid_s is not None and valid_s <= 0:
+            raise ValueError(f"{valid_s} s is no time at all")
+        password, expires = self._server.new_password(valid_s)
         return {"password": password, "expires": expires.isoformat()}
 
     def crl(self) -> dict[str, Any]:
@@ -124,6 +129,11 @@ class Admin:
         self._server.publish()
         self._server.crl(self._server.current)
         return {"revoked": [item.serial for item in self._server.store.revoked(self._server.current.number)]}
+
+    def current_crl(self) -> dict[str, Any]:
+        """The list that is served now, DER in base 64; none as long as the server is not enabled."""
+        server = self._server
+        return {"der": base64.b64encode(server.crl(server.current)).decode() if server.enabled else None}
 
     def rollover(self, now: bool = False) -> dict[str, Any]:
         """Make the next authority; with `now` it takes over at once."""

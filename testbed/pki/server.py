@@ -180,19 +180,20 @@ class CertificateServer:
     def enrol(self, enrolment: Enrolment) -> Outcome:
         """Grant a request, keep it for an operator, or raise RefusedError. The same request has the same answer."""
         self._check_time()
+        by_password = enrolment.signer is None and self._passwords.grants(enrolment.password)
         known, stale = self._known(enrolment)
-        if known is not None:
+        if known is not None and not (by_password and known.certificate is None):
             return known
         from_ra = False
         if enrolment.signer is None:
             self._passwords.check(enrolment.password, enrolment.peer)
         else:
             from_ra = self._vouched(enrolment.signer, enrolment.request)
-        granted = self.settings.grant == "auto" or (self.settings.grant == "ra-auto" and from_ra)
+        granted = self.settings.grant == "auto" or (self.settings.grant == "ra-auto" and from_ra) or by_password
         # Who signs itself an RA has to be known to the operator: its word would be good for every name.
         granted = granted and (from_ra or not _claims_ra(enrolment.request))
         try:
-            return self._issue(enrolment, stale) if granted else self._keep(enrolment, stale)
+            return self._issue(enrolment, stale, by_password=by_password) if granted else self._keep(enrolment, stale)
         except sqlite3.IntegrityError:  # the same request came twice at once, and the other one was first
             known, _ = self._known(enrolment)
             if known is None:
@@ -214,8 +215,8 @@ class CertificateServer:
             raise RefusedError(FailInfo.BAD_TIME, "the CA's clock is not right, or its certificate is not valid now")
 
     def _known(self, enrolment: Enrolment) -> tuple[Outcome | None, int | None]:
-        """What became of the same request before: the same transaction, key, signer and names. Else, the number of a
-        request that this one takes the place of, if there is one.
+        """What became of the same request before: the same transaction, key, signer and names. And the number of the
+        request that this one takes the place of, if it is not the same or is granted now.
         """
         for row in self.store.requests(transaction_id=enrolment.transaction_id):
             if row.spki != enrolment.request.spki:
@@ -225,7 +226,7 @@ class CertificateServer:
                 same = (before.subject, before.names) == (enrolment.request.subject, enrolment.request.names)
                 outcome = self._outcome(row) if same else None
                 if outcome is not None and (outcome.certificate is None or self._is_of_use(outcome)):
-                    return outcome, None
+                    return outcome, row.id
                 return None, row.id
         return None, None
 
@@ -274,13 +275,13 @@ class CertificateServer:
         self.changed.set()
         return Outcome(None)
 
-    def _issue(self, enrolment: Enrolment, stale: int | None) -> Outcome:
+    def _issue(self, enrolment: Enrolment, stale: int | None, *, by_password: bool) -> Outcome:
         authority, request = self.current, enrolment.request
         certificate = authority.issue(
             self.store.next_serial(), request.subject, request.spki, request.names, self.now()
         )
         with self.store:
-            number = self._add_request(enrolment, "granted", stale)
+            number = self._add_request(enrolment, "granted", stale, by_password=by_password)
             if enrolment.signer is None:
                 self._check_duplicates(request)
             self._add_certificate(authority, certificate, number, self._purpose(enrolment))
@@ -296,7 +297,7 @@ class CertificateServer:
         renews = issued is not None and issued.subject == enrolment.request.subject
         return "ra-client" if renews and issued is not None and issued.purpose == "ra-client" else "client"
 
-    def _add_request(self, enrolment: Enrolment, state: str, stale: int | None) -> int:
+    def _add_request(self, enrolment: Enrolment, state: str, stale: int | None, *, by_password: bool = False) -> int:
         """Write a request down, once; only then is its one-time password used up."""
         request = enrolment.request
         if stale is not None:
@@ -305,7 +306,7 @@ class CertificateServer:
         values = (enrolment.transaction_id, request.spki, signer, state, enrolment.kind, request.der, self.now())
         number = self.store.add_request(*values)
         if enrolment.signer is None:
-            self._passwords.take(enrolment.password, enrolment.peer)
+            self._passwords.take(enrolment.password, enrolment.peer, granted=by_password)
         return number
 
     def _add_certificate(self, authority: Authority, made: Certificate, request: int, purpose: str = "client") -> None:
@@ -370,9 +371,9 @@ class CertificateServer:
             raise RefusedError(FailInfo.BAD_CERT_ID, f"certificate {serial:#x} is not revoked")
         self.publish()
 
-    def new_password(self) -> tuple[str, datetime]:
-        """A password that is good once, and until when. Raises RefusedError where requests need none."""
-        return self._passwords.new()
+    def new_password(self, valid_s: int | None = None) -> tuple[str, datetime]:
+        """A password that is good once, and until when. Raises RefusedError where one means nothing."""
+        return self._passwords.new(valid_s)
 
     # -- revocation lists
 

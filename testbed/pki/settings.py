@@ -25,6 +25,7 @@ class Settings:
     grant: Literal["auto", "none", "ra-auto"] = "none"
     challenge: str | None = field(default=None, repr=False)
     one_time_password_s: int | None = None
+    one_time_password_grants: bool = False  # none is needed, but whose is right is granted at once: as IOS does
     hash: str = "sha256"
     key_size: int = 2048
     ca_lifetime_s: int = 1095 * DAY

@@ -228,6 +228,13 @@ class Store:
     def add_password(self, digest: bytes, expires: datetime) -> None:
         self._all("insert or replace into password values (?, ?)", (digest, _seconds(expires)))
 
+    def forget_passwords(self) -> None:
+        self._all("delete from password")
+
+    def knows_password(self, digest: bytes, moment: datetime) -> bool:
+        """Whether it is good, which it still is afterwards."""
+        return bool(self._all("select 1 from password where digest = ? and expires >= ?", (digest, _seconds(moment))))
+
     def take_password(self, digest: bytes, moment: datetime) -> bool:
         """Whether it was there and had not expired; it is gone in either case."""
         found = self._all("delete from password where digest = ? returning expires", (digest,))

@@ -84,6 +84,7 @@ def render_certificate_server(server: CertificateServerConfig) -> bytes:
         "grant": server.grant,
         "challenge": server.challenge.reveal().decode() if server.challenge else None,
         "one_time_password_s": server.one_time_password_s,
+        "one_time_password_grants": server.one_time_password_grants,
         "hash": server.hash,
         "key_size": server.key_size,
         "ca_lifetime_s": server.ca_lifetime_s,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from testbed.deadline import Deadline
@@ -47,7 +49,7 @@ def test_a_trustpoint_is_removed_and_enrolled_anew(lab: Lab) -> None:
         assert "commandwill" in told
     assert "%PKI-6-CERTRET: Certificate received from Certificate Authority" in shown(lab, "kisii", "show logging")
     shown(lab, "kisii", "clear crypto session")
-    assert "80 percent" in shown(lab, "kisii", "ping 192.168.20.1 source g0/1")
+    assert "80 percent" in shown(lab, "kisii", "ping 192.168.20.1 source g0/1 timeout 10")
 
 
 @LAB
@@ -99,6 +101,24 @@ def test_a_ca_that_cannot_be_reached(lab: Lab) -> None:
     configure(lab, "kisumu", "no crypto pki trustpoint FAR")
 
 
+def granted_by_password(lab: Lab) -> None:
+    """Of the CA's operator comes a password that is good once; whose request has it, that one need not wait."""
+    assert "% New password is " in shown(lab, "ca", "crypto pki server MOIGETECH-CA password generate")
+    told = shown(lab, "ca", "crypto pki server MOIGETECH-CA password generate 75")
+    found = re.fullmatch(r"% New password is ([0-9A-F]{16}), valid for 75 minutes\n", told)
+    assert found, told
+    with typing(lab, "kisii") as typist:
+        typist.type("configure terminal")
+        typist.type("crypto pki trustpoint MOIGETECH")
+        typist.type(f"password {found[1]}")
+        typist.type("exit")
+        typist.type("crypto pki enroll MOIGETECH", ["yes"])
+    Deadline(30.0).until(
+        lambda: "Status: Available" in shown(lab, "kisii", "show crypto pki certificates"), "the certificate", every=0.5
+    )
+    assert "pending" not in shown(lab, "ca", "show crypto pki server MOIGETECH-CA requests")
+
+
 def test_requests_that_wait_are_rejected_and_granted(lab_name: str) -> None:
     lab = Lab.from_folder(FOLDER, name=lab_name, settings={"grant": "none"}).up()
     requests = shown(lab, "ca", "show crypto pki server MOIGETECH-CA requests")
@@ -110,6 +130,7 @@ def test_requests_that_wait_are_rejected_and_granted(lab_name: str) -> None:
         lambda: "CERTRET" in shown(lab, "kisumu", "show logging"), "the certificate arrives by itself", every=0.5
     )
     assert "Status: Available" in shown(lab, "kisumu", "show crypto pki certificates")
+    granted_by_password(lab)
     shown(lab, "ca", "crypto pki server MOIGETECH-CA reject all")
     assert "pending" not in shown(lab, "ca", "show crypto pki server MOIGETECH-CA requests")
     told = configure(lab, "ca", "crypto pki server MOIGETECH-CA", "grant auto")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sqlite3
 import stat
@@ -64,6 +65,36 @@ def test_a_one_time_password_expires(make_ca: MakeCa) -> None:
     assert expires == ca.moment + timedelta(seconds=60)
     ca.turn(seconds=61)
     assert asked(ca, 0, password).status == FAILURE
+
+
+def test_a_password_that_grants_makes_the_operator_unnecessary_and_none_is_needed(make_ca: MakeCa) -> None:
+    ca = make_ca(grant="none", one_time_password_s=3600, one_time_password_grants=True)
+    assert asked(ca, 0, name="without").status == PENDING
+    assert asked(ca, 1, "to revoke it by", name="other").status == PENDING
+    password, _ = ca.server.new_password()
+    assert asked(ca, 2, password, name="third").status == SUCCESS
+    assert asked(ca, 3, password, name="fourth").status == PENDING
+    password, expires = ca.server.new_password(60)
+    assert expires == ca.moment + timedelta(seconds=60)
+    assert asked(ca, 3, password, name="fourth").status == SUCCESS  # what waits is granted if it is asked again
+    assert [row.id for row in ca.server.store.requests(state="pending")] == [2, 1]
+
+
+def test_only_the_last_password_that_grants_is_good_and_not_for_ever(make_ca: MakeCa) -> None:
+    ca = make_ca(grant="none", one_time_password_s=3600, one_time_password_grants=True)
+    first, second = (ca.server.new_password(60)[0] for _ in range(2))
+    assert asked(ca, 0, first, name="first").status == PENDING
+    ca.turn(seconds=61)
+    assert asked(ca, 1, second, name="second").status == PENDING
+
+
+def test_a_password_is_not_used_up_by_a_request_that_it_does_not_grant(make_ca: MakeCa) -> None:
+    ca = make_ca(grant="none", duplicates="reject", one_time_password_s=3600, one_time_password_grants=True)
+    first = ca.server.new_password()[0]
+    assert asked(ca, 0, first).status == SUCCESS
+    second = ca.server.new_password()[0]
+    assert asked(ca, 1, second).status == FAILURE  # a second key for the same subject
+    assert asked(ca, 2, second, name="other").status == SUCCESS
 
 
 def test_a_password_that_was_taken_by_a_request_that_fails_is_not_lost(make_ca: MakeCa) -> None:
@@ -346,6 +377,11 @@ def test_admin_commands(make_ca: MakeCa) -> None:
     assert found[0]["reason"] == 4
     run("unrevoke", serial=granted["serial"])
     run("crl")
+    listed = pyca.load_der_x509_crl(base64.b64decode(run("current_crl")["der"]))
+    assert len(listed) == 0
+    run("revoke", serial=granted["serial"])
+    listed = pyca.load_der_x509_crl(base64.b64decode(run("current_crl")["der"]))
+    assert [entry.serial_number for entry in listed] == [granted["serial"]]
     assert run("rollover", now=True)["number"] == 2
     facts = run("info")
     assert facts["enabled"] is True

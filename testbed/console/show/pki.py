@@ -101,17 +101,8 @@ def _server_facts(router: LiveRouter, info: dict[str, Any], issuer: str) -> Iter
 
 
 def _own_crl(router: LiveRouter) -> x509.CertificateRevocationList | None:
-    """The newest list that the server has published, from its own folder."""
-    folder = router.state.identity.directory / "nvram" / "ca"
-    files = sorted(folder.rglob("*.crl"), key=lambda path: path.stat().st_mtime)
-    for path in reversed(files):
-        content = path.read_bytes()
-        loader = x509.load_pem_x509_crl if content.startswith(b"-----") else x509.load_der_x509_crl
-        try:
-            return loader(content)
-        except ValueError:
-            continue
-    return None
+    der = router.authority.crl() if router.authority is not None else None
+    return x509.load_der_x509_crl(der) if der is not None else None
 
 
 def _server_requests(session: Session, _match: Match[Exec]) -> Iterator[str]:
