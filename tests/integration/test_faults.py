@@ -137,6 +137,18 @@ def test_the_last_message_of_quick_mode_is_never_said_again(scene: Scene) -> Non
     only_one_tunnel(scene)
 
 
+def test_a_tunnel_is_up_when_both_ends_have_it(scene: Scene) -> None:
+    """The last message of the negotiation comes late: who has initiated it knows nothing of that."""
+    exchange, last = ("quick mode", 3) if version(scene) == 1 else ("IKE_AUTH", 2)
+    scene.take_down()
+    late = scene.lab.fault("ike", link="wan-r1", action="delay", exchange=exchange, message=last, delay_ms=400)
+    with late as counts:
+        negotiate(scene)
+        assert scene.is_up
+    assert counts["picked"] == 1
+    datagrams_pass(scene)
+
+
 @pytest.mark.parametrize("action", ["duplicate", "replay", "reorder"])
 def test_messages_that_come_twice_or_late_make_one_tunnel(scene: Scene, action: str) -> None:
     scene.take_down()
@@ -188,6 +200,7 @@ def test_a_line_that_corrupts_delivers_nothing_changed(scene: Scene) -> None:
         with scene.lab.fault("line", link="wan-r1", corrupt=30, direction="forward", seed=3, by="forwarder") as counts:
             for _ in range(200):
                 stream.await_arrival(stream.send(), Deadline(0.02))
+            Deadline(5.0).until(lambda: 200 - stream.delivered(range(200)) <= counts["corrupted"], "the last ones")
         lost = 200 - stream.delivered(range(200))
         assert counts["corrupted"] > 30
         assert 0 < lost <= counts["corrupted"]
@@ -265,7 +278,7 @@ def test_a_slow_line_with_a_short_queue(scene: Scene) -> None:
         arrived = stream.delivered(numbers)
         assert arrived + counts["queue full"] >= 40  # DPD and ARP take their turn
         assert counts["queue full"] <= 40
-        assert 3 <= arrived <= 8
+        assert 3 <= arrived <= 20, "without the limit all 40 would arrive, in two seconds"
 
 
 def test_a_line_that_is_down_comes_back_with_its_routes(scene: Scene) -> None:
