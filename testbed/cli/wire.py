@@ -51,6 +51,8 @@ def capture(
         node, _, interface = where.partition(":")
         taken = made.node(node).capture(interface, taker) if interface else made.link(where).capture(taker)
         with contextlib.suppress(KeyboardInterrupt), _keys_to(keys, made), taken:
+            if file is not None:
+                file.flush()  # the header: whoever reads it knows that the capture has begun
             if keys is not None:
                 _bring_up_anew(made)
             done.wait(duration)

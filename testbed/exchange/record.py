@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from testbed.daemons.connection import vici_connection
 from testbed.deadline import Deadline
-from testbed.errors import TestbedError
+from testbed.errors import DeadlineExceeded, TestbedError
 from testbed.exchange.keys import KeyLog
 from testbed.exchange.messages import read_messages, with_names_of
 from testbed.proof import find_scene
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Exchange", "Phase", "compare", "record", "together"]
 
-_REKEY_S, _SETTLE_S = 10.0, 2.0
+_REKEY_S, _SETTLE_S, _DELETED_S = 10.0, 2.0, 2.0
 _KINDS = {"ikev1-main": (1, False), "ikev1-aggressive": (1, True), "ikev2": (2, False)}
 
 
@@ -164,6 +164,7 @@ def _recorded(
     marks: list[tuple[str, int]] = []
     written = {end.node: len(_log(scene, end.node)) for end in (scene.near, scene.far)}
     with scene.lab.link(scene.near.link).capture(frames.append):
+        _quiet(frames)  # of a tunnel that has just been taken down
         for name, step in steps.items():
             marks.append((name, len(frames)))
             step()
@@ -206,9 +207,20 @@ def _rekey(scene: Scene, *, child: bool) -> None:
     if child:
         charon.rekey(child=scene.near.connection.children[0].name)
         Deadline(_REKEY_S).until(lambda: scene.spis(scene.near) - before[0], "the rekeying")
-        return
-    charon.rekey(ike=scene.connection)
-    Deadline(_REKEY_S).until(lambda: {sa.unique_id for sa in scene.sas(scene.near)} - before[1], "the rekeying")
+    else:
+        charon.rekey(ike=scene.connection)
+        Deadline(_REKEY_S).until(lambda: {sa.unique_id for sa in scene.sas(scene.near)} - before[1], "the rekeying")
+    if scene.near.connection.version == 2:  # who has rekeyed deletes what is old; in IKEv1 it expires
+        with contextlib.suppress(DeadlineExceeded):
+            Deadline(_DELETED_S).until(lambda: not _old(scene, *before, child=child), "the old SA to be deleted")
+
+
+def _old(scene: Scene, spis: set[str], sas: set[int], *, child: bool) -> bool:
+    """Whether an SA of before is still in use; charon keeps a CHILD SA a while that is deleted."""
+    now = scene.charon(scene.near).sas(scene.connection)
+    if not child:
+        return any(sa.unique_id in sas for sa in now)
+    return any(item.spi_in in spis and item.state != "DELETED" for sa in now for item in sa.children)
 
 
 def _ends(scene: Scene) -> tuple[tuple[str, str], tuple[str, str]]:

@@ -24,7 +24,7 @@ from testbed.network.namespace import create_named, named_path, run_in_namespace
 from testbed.network.wire import Wire
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from testbed.plan import LinkPlan, Plan
@@ -107,6 +107,7 @@ def _lan(plan: Plan, _wiring: Wiring, link: LinkPlan, end: str) -> Iterator[tupl
 
     try:
         run_in_namespace(fabric, cut)
+        _await_carriers((fabric, name) for name in (near, far, port))
         yield fabric, port, near
     finally:
         run_in_namespace(fabric, mend)
@@ -144,25 +145,25 @@ def _cut(plan: Plan, wiring: Wiring, link: LinkPlan, end: str) -> Iterator[tuple
             return  # the node has been stopped meanwhile
         wiring.configure(plan.nodes[other.node], plan.attachments_of(other.node))
 
-    def operational() -> None:
-        """The kernel may take a second to believe in a carrier: `linkwatch_run_queue` in net/core/link_watch.c."""
-        sides = [(wiring.namespaces[item.node], item.interface) for item in link.ends]
-        with contextlib.suppress(DeadlineExceeded):  # one that is down, or gone, will not be
-            Deadline(_OPERATIONAL_S).until(
-                lambda: all(is_operational(*side) for side in sides if side[0].exists()), "the carrier", every=0.002
-            )
-
+    sides = [(wiring.namespaces[item.node], item.interface) for item in link.ends]
     with _open(fabric) as inside, _open(there) as outside:
         try:
             run_in_namespace(there, functools.partial(move_in, inside))
             run_in_namespace(fabric, functools.partial(join, outside))
             configure()
-            operational()
+            _await_carriers(sides)
             yield fabric, near, far
         finally:
             run_in_namespace(fabric, functools.partial(move_back, outside))
             configure()
-            operational()
+            _await_carriers(sides)
+
+
+def _await_carriers(sides: Iterable[tuple[Path, str]]) -> None:
+    """The kernel may take a second to believe in a carrier: `linkwatch_run_queue` in net/core/link_watch.c."""
+    known = [side for side in sides if side[0].exists()]
+    with contextlib.suppress(DeadlineExceeded):  # one that is down, or gone, will not be
+        Deadline(_OPERATIONAL_S).until(lambda: all(is_operational(*side) for side in known), "the carrier", every=0.002)
 
 
 @contextlib.contextmanager

@@ -103,6 +103,8 @@ def _collect(selector: selectors.BaseSelector, flights: list[_Flight], wait_s: f
             return
         for key, _ in selector.select(left):
             key.data.receive()
+    for key, _ in selector.select(0):  # what came in time, if nobody looked
+        key.data.receive()
 
 
 class _Flight:

@@ -174,6 +174,8 @@ class Wire:
                 else:
                     self._wake[0].recv(64)
             self._release(time.monotonic())
+        for direction in sources.values():  # what was on its way when it ended
+            self._take(direction)
         self._release(float("inf"))
 
     def _patience_ms(self) -> float | None:

@@ -41,6 +41,7 @@ LAB, NODE, RUN, DIGEST, DIRECTORY = (
 )
 _ROOT = "/run/testbed"  # in the node: what the testbed and its daemons tell each other
 _LEFT_OVER_S = 10.0
+_LAST_WORDS_S = 2
 _LOGS = "/var/log/testbed"
 
 
@@ -228,6 +229,8 @@ class DockerRuntime:
         return NodeState(identity, found["Id"], "running" if running else "stopped", int(found["State"]["Pid"]))
 
     def _last_words(self, reference: str) -> str:
+        with contextlib.suppress(requests.RequestException):  # the log is complete when the engine says that it ended
+            self.api.wait(reference, timeout=_LAST_WORDS_S, condition="not-running")
         with contextlib.suppress(docker.errors.APIError):
             text = self.api.logs(reference, tail=5).decode(errors="replace").strip()
             return text.replace("\n", "; ") or "nothing in its log"

@@ -30,7 +30,7 @@ __all__ = ["check_reachability", "check_same_file", "check_tunnel", "file_conten
 
 # Patience for what must answer, and for what must not. Everything here is on one machine, where an answer takes a
 # millisecond; what must not answer is asked three times, and a control beside it shows that answers do come.
-_TRIES, _TRY_S = 20, 0.1
+_TRIES, _TRY_S = 100, 0.1
 _SILENT_TRIES, _SILENT_INTERVAL_S, _SILENT_WAIT_S = 3, 0.05, 0.25
 _SETTLE_S = 5.0  # for a tunnel that comes up by itself
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncssh
 from muninn import Muninn
@@ -18,6 +18,9 @@ from testbed.deadline import Deadline
 from testbed.lab import Lab
 from testbed.lab.ssh import SshFolder
 
+Fact = TypeVar("Fact")
+Result = TypeVar("Result")
+
 SECRETS = {"moigetech-pki": "moigetech", "safari-sacco": "sacco"}
 
 
@@ -28,6 +31,16 @@ def router(lab: Lab, node: str) -> LiveRouter:
 def shown(lab: Lab, node: str, command: str) -> str:
     """What a command prints."""
     return run_command(router(lab, node), command)
+
+
+def undisturbed(read: Callable[[], Fact], act: Callable[[], Result]) -> tuple[Fact, Result]:
+    """A live fact and what came meanwhile, when it was the same before and after: only then may they be compared."""
+
+    def both() -> tuple[Fact, Result] | None:
+        before, result = read(), act()
+        return (before, result) if read() == before else None
+
+    return Deadline(20.0).until(both, "a fact that stays the same")
 
 
 @contextmanager

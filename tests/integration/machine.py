@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,19 +30,22 @@ class Machine:
 
     @classmethod
     def now(cls, lab: str) -> Machine:
+        runtime = DockerRuntime()
+        # Whose a process is, is asked before and after: a container of another lab may have begun or ended meanwhile.
+        owners = {state.reference: state.identity.lab for state in runtime.nodes()}
+        processes = _processes()
+        states = runtime.nodes()
+        owners |= {state.reference: state.identity.lab for state in states}
         mounts = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
-        states = DockerRuntime().nodes()
-        others = {state.reference for state in states if state.identity.lab != lab}
-        own = re.compile(rf"{re.escape(lab)}(\.lock)?(/|$)")
         return cls(
             containers=frozenset(state.reference for state in states if state.identity.lab == lab),
             namespaces=frozenset(path.name for path in Path("/run/netns").glob(f"testbed.{lab}")),
             links=frozenset(_links()),
             mounts=frozenset(mount for mount in mounts if f".{lab}" in mount or f"/{lab}/" in mount),
-            processes=frozenset(_processes(others)),
-            files=frozenset(
-                str(path) for path in state_root().rglob("*") if own.match(str(path.relative_to(state_root())))
+            processes=frozenset(
+                f"{number} {name}" for number, name, container in processes if owners.get(container, lab) == lab
             ),
+            files=frozenset(_files(lab)),
         )
 
     def difference(self, other: Machine) -> dict[str, tuple[set[str], set[str]]]:
@@ -59,8 +64,16 @@ def _links() -> list[str]:
     return [name for name in names if not name.startswith(("veth", "docker", "br-"))]
 
 
-def _processes(others: set[str]) -> list[str]:
-    """Processes in a container that is not one of `others`, as `pid name`."""
+def _files(lab: str) -> Iterator[str]:
+    """Its folder with all that is in it, and its lock. Nothing of other labs, which come and go meanwhile."""
+    root = state_root()
+    yield from (str(path) for path in (root / lab, root / f"{lab}.lock") if path.exists())
+    for folder, folders, files in os.walk(root / lab):
+        yield from (f"{folder}/{name}" for name in (*folders, *files))
+
+
+def _processes() -> list[tuple[str, str, str]]:
+    """Processes in containers: pid, name, and the container's ID."""
     found = []
     for directory in Path("/proc").iterdir():
         if not directory.name.isdigit():
@@ -71,6 +84,6 @@ def _processes(others: set[str]) -> list[str]:
         except OSError:
             continue
         # `runc:[2:INIT]` is a container that somebody, perhaps somebody else, is starting at this moment.
-        if container and container[1] not in others and not name.startswith("runc:"):
-            found.append(f"{directory.name} {name}")
+        if container and not name.startswith("runc:"):
+            found.append((directory.name, name, container[1]))
     return found

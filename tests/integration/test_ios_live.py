@@ -36,7 +36,9 @@ def rate(text: str) -> int:
 def test_the_first_ping_of_five_sets_the_tunnel_up_and_is_lost(lab: Lab) -> None:
     shown(lab, "kisii", "clear crypto session")
     assert "Session status: DOWN " in shown(lab, "kisii", "show crypto session")
-    first = shown(lab, "kisii", PING)
+    first = shown(
+        lab, "kisii", f"{PING} timeout 10"
+    )  # IKE may take longer than IOS's two seconds, if the machine is busy
     assert "\n.!!!!\n" in first
     assert rate(first) == 80
     assert rate(shown(lab, "kisii", PING)) == 100
@@ -46,8 +48,8 @@ def test_the_first_ping_of_five_sets_the_tunnel_up_and_is_lost(lab: Lab) -> None
 @LAB
 def test_from_the_other_side_and_by_a_host(lab: Lab) -> None:
     shown(lab, "kisumu", "clear crypto session")
-    result = lab.node("pc-kisumu").ping("pc-kisii", count=5, interval_s=0.3)
-    assert 3 <= result.received < 5
+    result = lab.node("pc-kisumu").ping("pc-kisii", count=3, interval_s=2.0)
+    assert result.received == 2
     assert lab.node("pc-kisumu").ping("pc-kisii", count=3).received == 3
 
 
@@ -100,7 +102,7 @@ def test_a_map_that_is_taken_away_and_put_back(lab: Lab) -> None:
     told = configure(lab, "kisii", "interface GigabitEthernet0/0", "crypto map SACCO-MAP")
     assert "%" not in told
     assert "ISAKMP is ON" in shown(lab, "kisii", "show logging")
-    assert rate(shown(lab, "kisii", PING)) == 80
+    assert rate(shown(lab, "kisii", f"{PING} timeout 10")) == 80
 
 
 @LAB
@@ -282,7 +284,7 @@ def test_a_thousand_lines_pasted_at_once(lab: Lab) -> None:
         connection.write_channel("configure terminal\n")
         connection.read_until_pattern(r"\(config\)#")
         connection.write_channel("".join(f"{line}\n" for line in lines) + "end\nshow clock\n")
-        connection.read_until_pattern(r"20\d\d\n", read_timeout=60)
+        connection.read_until_pattern(r"20\d\d\n", read_timeout=300)
     running = shown(lab, "kisii", "show running-config | include access-list 150")
     assert running.splitlines() == lines
     configure(lab, "kisii", "no access-list 150")

@@ -7,9 +7,8 @@ from ipaddress import ip_interface
 import pytest
 
 from testbed.daemons.sa import IkeSa
-from testbed.deadline import Deadline
 from testbed.lab import Lab
-from tests.integration.ios_lab import configure, muninn, ntc, router, shown, typing
+from tests.integration.ios_lab import configure, muninn, ntc, router, shown, typing, undisturbed
 
 FOLDER = "topologies/moigetech-pki"
 LAB = pytest.mark.lab(FOLDER, scope="module")
@@ -42,10 +41,10 @@ def test_version_and_clock(lab: Lab) -> None:
     assert row["version"] == "15.9(3)M"
     assert lab.node("kisii").charon.version().version in text
     assert muninn("show version", text)["interfaces"]["gigabit_ethernet"] == 2
-    (clock,) = ntc("show clock", shown(lab, "kisii", "show clock"))
+    hour, printed = undisturbed(lambda: router(lab, "kisii").now().hour, lambda: shown(lab, "kisii", "show clock"))
+    (clock,) = ntc("show clock", printed)
     assert clock["timezone"] == "EAT"
-    now = router(lab, "kisii").now()
-    assert int(clock["time"][:2]) == (now.hour + 3) % 24 or now.minute == 59
+    assert int(clock["time"][:2]) == (hour + 3) % 24
 
 
 @LAB
@@ -78,16 +77,20 @@ def test_interfaces_routes_and_lists(lab: Lab) -> None:
 
 @LAB
 def test_time(lab: Lab) -> None:
-    tracking = lab.node("kisii").chronyd.tracking()
-    text = shown(lab, "kisii", "show ntp status")
-    assert f"Clock is synchronized, stratum {tracking.stratum}, reference is 192.0.2.6" in text
-    drift = float(text.split("drift is ")[1].split(" ")[0])
-    assert drift * -1e6 == pytest.approx(tracking.frequency_ppm, abs=0.5)
+    chronyd = lab.node("kisii").chronyd
+    chronyd.command(
+        "minpoll", "192.0.2.6", "6"
+    )  # a young chronyd asks four times a second, and learns from each answer
+    frequency_ppm, text = undisturbed(
+        lambda: chronyd.tracking().frequency_ppm, lambda: shown(lab, "kisii", "show ntp status")
+    )
+    assert f"Clock is synchronized, stratum {chronyd.tracking().stratum}, reference is 192.0.2.6" in text
+    assert float(text.split("drift is ")[1].split(" ")[0]) * -1e6 == pytest.approx(frequency_ppm, abs=0.0011)
     (peer,) = muninn("show ntp associations", shown(lab, "kisii", "show ntp associations")).values()
     (source,) = lab.node("kisii").chronyd.sources()
     assert (peer["address"], peer["stratum"], peer["tally"]) == (source.address, source.stratum, "sys.peer")
     assert peer["ref_clock"] == "192.0.2.2"
-    assert abs(peer["offset_ms"]) < 5.0
+    assert abs(peer["offset_ms"]) < 50.0  # one sample, on a machine that may be busy: what the lab itself promises
     assert "our_master, sane, valid, stratum 2" in shown(lab, "kisii", "show ntp associations detail")
     assert shown(lab, "kisii", "show ntp config") == " ntp server 192.0.2.6 key 20\n"
 
@@ -114,8 +117,9 @@ def test_isakmp(lab: Lab) -> None:
 @LAB
 def test_ipsec(lab: Lab) -> None:
     shown(lab, "kisii", PING)
-    child = the_sa(lab).children[-1]
+    begun = the_sa(lab).children[-1].expires_in_s or 0
     rows = ntc("show crypto ipsec sa detail", shown(lab, "kisii", "show crypto ipsec sa detail"))
+    child = the_sa(lab).children[-1]
     spis = {row["sa_orientation"]: int(row["sa_spi_hex"], 16) for row in rows if row["sa_type"] == "esp"}
     assert spis == {"inbound": int(child.spi_in or "", 16), "outbound": int(child.spi_out or "", 16)}
     row = rows[0]
@@ -123,7 +127,7 @@ def test_ipsec(lab: Lab) -> None:
     assert (row["remote_ident_addr"], row["current_peer"]) == ("192.168.20.0", "198.51.100.2")
     assert (int(row["pkts_encrypt"]), int(row["pkts_decrypt"])) == (child.packets_out, child.packets_in)
     assert row["sa_transform"] == "esp-256-aes esp-sha256-hmac"
-    assert abs(int(row["sa_lifetime_sec"]) - (child.expires_in_s or 0)) <= 2
+    assert (child.expires_in_s or 0) <= int(row["sa_lifetime_sec"]) <= begun
     assert row["crypto_map_tag"] == "MOIGETECH-MAP"
     (session,) = ntc("show crypto session detail", shown(lab, "kisii", "show crypto session detail"))
     assert (session["session_status"], session["phase1_id"]) == ("UP-ACTIVE", "kisumu.moigetech.test")
@@ -203,13 +207,8 @@ def test_the_certificate_server(lab: Lab) -> None:
     assert "revoked" in shown(lab, "ca", f"crypto pki server MOIGETECH-CA revoke {serial:X}")
     try:
         shown(lab, "ca", "crypto pki server MOIGETECH-CA crl")
-
-        def listed_crl() -> str | None:
-            """The server writes its file a moment after it has made the list."""
-            text = shown(lab, "ca", "show crypto pki server MOIGETECH-CA crl")
-            return text if "Number of CRL entries: 1" in text else None
-
-        crl = Deadline(5.0).until(listed_crl, "the list with one entry")
+        crl = shown(lab, "ca", "show crypto pki server MOIGETECH-CA crl")
+        assert "Number of CRL entries: 1" in crl
         assert f"Serial Number (hex): {serial:02X}" in crl
     finally:
         authority.unrevoke(serial)

@@ -113,6 +113,11 @@ def test_down_is_killed(killer: Killer) -> None:
 
 @pytest.mark.parametrize("signal", ["INT", "TERM"])
 def test_an_interrupted_up_undoes_what_it_made(pair: Path, lab_name: str, signal: str) -> None:
+    hook = pair / "hold.sh"  # it must not be done before the signal comes
+    hook.write_text("#!/bin/sh\nsleep 2\n")
+    hook.chmod(0o755)
+    text = (pair / "topology.yaml").read_text()
+    (pair / "topology.yaml").write_text(text.replace("one: {role", "one: {hooks: {after_start: hold.sh}, role", 1))
     before = Machine.now(lab_name)
     argv = [sys.executable, "-c", "from testbed.cli import main; main()", "up", str(pair), "--name", lab_name]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -11,7 +11,7 @@ import pytest
 from testbed.daemons.chronyd import node_clock
 from testbed.deadline import Deadline
 from testbed.errors import EnrolmentError
-from testbed.lab import Lab
+from testbed.lab import Lab, Node, provision
 from testbed.lab.evidence import write_evidence
 from testbed.testing import assert_encrypted, assert_reachable, assert_tunnel
 from tests.integration.machine import Machine
@@ -25,9 +25,6 @@ VPN = "kisii-kisumu"
 def host_offset() -> int:
     """How far this machine's wall clock is from its monotonic one, ns; it changes if anybody sets the wall clock."""
     return time.time_ns() - time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-
-
-HOST_OFFSET = host_offset()
 
 
 @DEFAULT
@@ -66,7 +63,8 @@ def test_clocks_boot_wrong_and_were_set_by_ntp(lab: Lab) -> None:
         assert node.clock.synchronised
         assert abs(node.clock.offset_s) < 0.05
         assert node.chronyd.tracking().stratum == stratum
-    assert abs(lab.node("kisii").clock.last_step_s - 3 * 31557600) < 5
+    clock = lab.node("kisii").clock
+    assert clock.steps > 1 or abs(clock.last_step_s - 3 * 31557600) < 5, "a bad first sample is mended by a second step"
 
 
 @pytest.mark.lab(NATIVE)
@@ -81,10 +79,19 @@ def test_answers_are_authenticated_by_key_and_by_nts(lab: Lab) -> None:
 @DEFAULT
 def test_a_node_finds_the_drift_of_its_oscillator(lab: Lab) -> None:
     node = lab.node("kisii")
+    ask_often(node)
     node.drift_clock(150.0)
-    Deadline(40.0).until(lambda: abs(node.clock.frequency_ppm + 150) < 20, "the frequency", every=0.1)
-    assert abs(node.clock.offset_s) < 0.01
+
+    def found() -> bool:
+        return abs(node.clock.frequency_ppm + 150) < 20 and abs(node.clock.offset_s) < 0.01
+
+    Deadline(40.0).until(found, "the frequency", every=0.1)
     node.drift_clock(40.0)
+
+
+def ask_often(node: Node) -> None:
+    """A clock that has been right for a while is compared once a minute: here it is to be noticed sooner."""
+    node.chronyd.command("maxpoll", "192.0.2.6", "0")
 
 
 @DEFAULT
@@ -108,7 +115,7 @@ def test_programs_of_a_node_read_its_clock_and_no_other(lab: Lab) -> None:
 @DEFAULT
 def test_a_running_tunnel_survives_steps_of_years(lab: Lab) -> None:
     """Timers, rekeying and traffic go on while the clock jumps back by years and forward by more."""
-    kisii, pc = lab.node("kisii"), lab.node("pc-kisii")
+    kisii, kisumu, pc = lab.node("kisii"), lab.node("kisumu"), lab.node("pc-kisii")
     if not any(sa.established for sa in kisii.charon.sas()):
         lab.initiate(VPN)
     before = {sa.unique_id for sa in kisii.charon.sas()}
@@ -117,9 +124,11 @@ def test_a_running_tunnel_survives_steps_of_years(lab: Lab) -> None:
         for years in (-3, 6, -3):
             kisii.step_clock(years * 31557600)
             assert pc.ping("pc-kisumu", count=20, interval_s=0.01).received == 20
-            with kisii.charon.listen("child-rekey") as events:
+            # At both ends: the responder of IKEv1 has the new SA only when quick mode's third message has arrived.
+            with kisii.charon.listen("child-rekey") as events, kisumu.charon.listen("child-rekey") as others:
                 assert kisii.charon.rekey(child=VPN) >= 1
                 events.wait_for("child-rekey", Deadline(10.0))
+                others.wait_for("child-rekey", Deadline(10.0))
         assert {sa.unique_id for sa in kisii.charon.sas()} == before
     finally:
         lab.start_daemons("kisii")
@@ -129,14 +138,20 @@ def test_a_running_tunnel_survives_steps_of_years(lab: Lab) -> None:
 @DEFAULT
 def test_ntp_sets_a_clock_again_that_somebody_has_moved(lab: Lab) -> None:
     node = lab.node("kisumu")
+    ask_often(node)
+    before = node.clock.steps
     node.step_clock(-3600.0)
-    assert not node.clock.synchronised
-    Deadline(20.0).until(lambda: node.clock.synchronised and abs(node.clock.offset_s) < 0.05, "the clock", every=0.02)
+
+    def mended() -> bool:
+        clock = node.clock
+        return clock.steps >= before + 2 and clock.synchronised and abs(clock.offset_s) < 0.05
+
+    Deadline(40.0).until(mended, "chronyd's own step after ours", every=0.02)
 
 
 @DEFAULT
 def test_no_node_could_touch_the_clock_of_this_machine(lab: Lab) -> None:
-    sys_time = 25
+    sys_time, before = 25, host_offset()
     for node in lab.nodes():
         status = node.execute(["cat", "/proc/self/status"]).text
         bounding = int(re.search(r"CapBnd:\s*([0-9a-f]+)", status)[1], 16)  # type: ignore[index]
@@ -144,7 +159,7 @@ def test_no_node_could_touch_the_clock_of_this_machine(lab: Lab) -> None:
         done = node.execute(["env", "VCLOCK_OFF=1", "date", "-s", "1993-03-01"])
         assert done.exit_code != 0
         assert b"not permitted" in done.stderr
-    assert abs(host_offset() - HOST_OFFSET) < 50_000_000  # what NTP of the machine itself may slew meanwhile
+    assert abs(host_offset() - before) < 50_000_000  # what NTP of the machine itself may do meanwhile
 
 
 @DEFAULT
@@ -200,13 +215,14 @@ def test_with_ikev2(lab: Lab) -> None:
     assert_tunnel(lab.node("kisii"), lab.node("kisumu"), version=2)
 
 
-def test_the_first_step_that_fails_is_the_last(tmp_path: Path, lab_name: str) -> None:
+def test_the_first_step_that_fails_is_the_last(tmp_path: Path, lab_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a wrong NTP key the routers never get the time, so nothing that follows is even tried."""
     text = (Path(NATIVE) / "topology.yaml").read_text()
     broken = text.replace('keys: {20: {type: md5, secret: "${ntp_key}"}}', "keys: {20: {type: md5, secret: other}}", 1)
     assert broken != text
     (tmp_path / "topology.yaml").write_text(broken)
-    lab = Lab.from_folder(tmp_path, name=lab_name).up(timeout_s=14)
+    monkeypatch.setattr(provision, "_CLOCK_S", 8.0)
+    lab = Lab.from_folder(tmp_path, name=lab_name).up()
     failed = [verdict for verdict in lab.verdicts if not verdict.held]
     assert [verdict.claim for verdict in failed] == ["time: kisii by NTP", "time: kisumu by NTP"]
     assert "192.0.2.6: unusable" in failed[0].seen
@@ -223,14 +239,17 @@ def test_it_leaves_nothing(lab_name: str) -> None:
     assert not lab.down()
 
 
-def test_a_certificate_server_without_the_time_serves_nobody(tmp_path: Path, lab_name: str) -> None:
+def test_a_certificate_server_without_the_time_serves_nobody(
+    tmp_path: Path, lab_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As on IOS: as long as its clock is not synchronised it is disabled, and it says so."""
     text = (Path(NATIVE) / "topology.yaml").read_text()
     broken = text.replace("servers: [{server: ntp, nts: true}]", "servers: [{server: ntp, key: 21}]")
     broken = broken.replace('      keys: {20: {type: md5, secret: "${ntp_key}"}}', WRONG_KEYS, 1)
     broken = broken.replace("ntp: {master: 1}", "ntp: {master: 1, keys: {21: {secret: right}}}")
     (tmp_path / "topology.yaml").write_text(broken)
-    lab = Lab.from_folder(tmp_path, name=lab_name).up(timeout_s=12)
+    monkeypatch.setattr(provision, "_CLOCK_S", 8.0)
+    lab = Lab.from_folder(tmp_path, name=lab_name).up()
     assert any(verdict.claim == "time: ca by NTP" and not verdict.held for verdict in lab.verdicts)
     ca = lab.node("ca").certificate_authority
     assert ca.info()["state"] == "disabled: the clock is not synchronised"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -59,8 +60,13 @@ def refusal(lab: Lab) -> str:
     """Why the tunnel does not come, as the error says."""
     with pytest.raises(NegotiationError) as caught:
         lab.initiate("vpn")
-    Deadline(5.0).until(lambda: not established(lab), "the SAs to go")
+    gone(lab)
     return str(caught.value)
+
+
+def gone(lab: Lab) -> None:
+    """Who has said the last word of IKEv1 believes in its SA until the other end's DELETE has come."""
+    Deadline(5.0).until(lambda: not established(lab), "the SAs to go")
 
 
 def established(lab: Lab) -> bool:
@@ -233,7 +239,7 @@ def test_a_certificate_of_another_ca(tmp_path: Path, lab_name: str, ike: str) ->
     lab, failed = brought_up(write_pki(tmp_path / "lab", of_two="FOREIGN", ike=ike), lab_name)
     assert any(item.startswith("tunnel vpn is up") for item in failed)
     assert "another CA" in failed[0] or "can be trusted" in failed[0] or "is not one of" in failed[0], failed
-    assert not established(lab)
+    gone(lab)
 
 
 @pytest.mark.parametrize("ike", ["1", "2"])
@@ -241,7 +247,7 @@ def test_a_wrong_identity(tmp_path: Path, lab_name: str, ike: str) -> None:
     lab, failed = brought_up(write_pki(tmp_path / "lab", identity="impostor.lab.test", ike=ike), lab_name)
     assert len(failed) == 1
     assert "impostor.lab.test" in failed[0]
-    assert not established(lab)
+    gone(lab)
 
 
 def test_identities_by_distinguished_name(tmp_path: Path, lab_name: str) -> None:
@@ -256,14 +262,15 @@ def test_identities_by_distinguished_name(tmp_path: Path, lab_name: str) -> None
     [
         ("{offset: -3y}", "the CA's certificate is not valid: it is not yet valid, by 3.0 years"),
         ("{offset: 10y}", "the CA's certificate is not valid: it is expired, by 7.0 years"),
-        ('{at: "1993-03-01"}', "the CA's certificate is not valid: it is not yet valid, by 33.7 years"),
+        ('{at: "1993-03-01"}', "the CA's certificate is not valid: it is not yet valid, by {since_1993}"),
     ],
 )
 def test_enrolling_with_a_wrong_clock(tmp_path: Path, lab_name: str, clock: str, words: str) -> None:
+    since = show_offset((datetime.now(UTC) - datetime(1993, 3, 1, tzinfo=UTC)).total_seconds()).lstrip("+")
     lab, failed = brought_up(write_pki(tmp_path / "lab", clock=clock), lab_name)
     assert len(failed) == 1
     assert failed[0].startswith("CA: one, trustpoint LAB")
-    assert words in failed[0]
+    assert words.format(since_1993=since.split(".")[0] + ".") in failed[0]
     lab.node("one").set_clock()
     _, failed = brought_up(tmp_path / "lab", lab_name)
     assert failed == []

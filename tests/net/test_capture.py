@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed.deadline import Deadline
 from testbed.errors import NetworkFailure
 from testbed.network.capture import Capture, Frame
 from testbed.network.esp import kernel_has_esp
@@ -16,7 +17,7 @@ from testbed.network.namespace import named_path
 from testbed.network.packet import dissect
 from testbed.network.probe import Echo, echo
 from testbed.plan import Plan
-from tests.net.test_links import build, plan, wiring
+from tests.net.test_links import build, plan, reaches, wiring
 
 __all__ = ["plan", "wiring"]
 
@@ -59,6 +60,7 @@ def test_checksums_are_whole_on_the_wire(wiring: Wiring, plan: Plan, namespaces:
     from testbed.network.namespace import run_in_namespace
 
     build(wiring, plan)
+    assert reaches(namespaces, "b", "203.0.113.1")
 
     def send() -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
@@ -66,6 +68,7 @@ def test_checksums_are_whole_on_the_wire(wiring: Wiring, plan: Plan, namespaces:
 
     with Capture(namespaces["a"], "wire") as capture:
         run_in_namespace(namespaces["b"], send)
+        Deadline(5.0).until(lambda: any(dissect(f.data).kind == "udp" for f in capture.frames), "the datagram")
     (frame,) = [f.data for f in capture.frames if dissect(f.data).kind == "udp"]
     segment = frame[34:]
     pseudo = frame[26:34] + struct.pack("!BBH", 0, 17, len(segment))

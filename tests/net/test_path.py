@@ -54,7 +54,14 @@ def plan(lab_name: str) -> Plan:
 @pytest.fixture
 def wired(plan: Plan, namespaces: dict[str, Path]) -> Plan:
     build(Wiring(plan.lab, namespaces), plan)
+    warm(namespaces)
     return plan
+
+
+def warm(namespaces: dict[str, Path]) -> None:
+    """Wait until each link carries: the kernel may take a second over a carrier, and one over an address."""
+    probes = [Echo(namespaces["a"], ipaddress.ip_address(address)) for address in B.values()]
+    assert all(r.answered for r in echo(probes, count=100, interval_s=0.1, wait_s=0.1, until_answered=True))
 
 
 def pings(namespaces: dict[str, Path], address: str, count: int = 5, interval_s: float = 0.01) -> EchoResult:
@@ -229,6 +236,7 @@ def test_up_mends_what_a_killed_process_left(
         taker.kill()
     assert pings(namespaces, B[link], count=1).received == 0
     build(Wiring(wired.lab, namespaces), wired)
+    warm(namespaces)
     assert pings(namespaces, B[link]).received == 5
     assert not [name for name in interfaces(named_path(fabric_name(wired.lab))) if name.startswith("cut-")]
 
@@ -242,6 +250,7 @@ def test_a_wire_outlives_an_interface_that_goes_down_and_comes_back(wired: Plan,
         run_in_namespace(namespaces["a"], lambda: put("down"))
         wire.inject("backward", [bytes(64)])
         run_in_namespace(namespaces["a"], lambda: put("up"))
+        warm(namespaces)
         assert pings(namespaces, B["tapped"], count=5).received == 5
 
 

@@ -165,7 +165,7 @@ def octets_until_closed(connection: socket.socket) -> int:
 
 def test_a_slow_client_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An octet now and then keeps no connection open for longer than a request may take."""
-    monkeypatch.setattr(limits, "REQUEST_S", 0.6)
+    monkeypatch.setattr(limits, "REQUEST_S", 2.0)
     ca = CertificateServer(Settings("CA", (("CN", "ca"),), ("127.0.0.1",), str(tmp_path), key_size=1024))
     ca.enable()
     listener = limits.Listener(ca, ("127.0.0.1", 0))

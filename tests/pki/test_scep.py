@@ -201,7 +201,10 @@ def test_what_does_not_decrypt_is_always_answered_alike(ca: Ca) -> None:
         elif place == "iv":
             body[2][1].children[1] = ber.Element(0x04, b"short")
         elif place == "content":
-            body[2].children[2] = ber.Element(0x80, os.urandom(len(body[2][2].content)))
+            # The last octet says how much is padding, and it comes out with its highest bit the other way: too much.
+            content = bytearray(body[2][2].content)
+            content[-17] ^= 0x80
+            body[2].children[2] = ber.Element(0x80, bytes(content))
         else:
             body[2].children[2] = ber.Element(0x80, body[2][2].content[:-3])
         answers.add(refused(ca, client, client.sign(broken.der(), scep.PKCS_REQ, "T")))

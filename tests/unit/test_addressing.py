@@ -29,7 +29,7 @@ def star(hosts: int, lans: int) -> str:
     return "\n".join(["version: 1", "name: star", "nodes:", *nodes, "links:", *links])
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(hosts=st.integers(1, 12), lans=st.integers(1, 12))
 def test_every_plan_is_sound(hosts: int, lans: int) -> None:
     made = loaded(star(hosts, lans))

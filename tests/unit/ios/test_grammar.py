@@ -111,7 +111,7 @@ def test_a_pattern_that_is_none(pattern: str) -> None:
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_text_is_taken_or_refused(line: str) -> None:
     found = GRAMMAR.match(line)
     if isinstance(found, Failure):

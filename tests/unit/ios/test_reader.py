@@ -217,7 +217,7 @@ def test_modes_and_prompts() -> None:
 
 
 @given(st.text(max_size=300))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_no_text_breaks_it(source: str) -> None:
     reading = read_configuration(source)
     assert len(reading.findings) == source.count("\n") + 1
