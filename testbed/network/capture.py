@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING
 
 from testbed.errors import NetworkFailure
 from testbed.network.namespace import run_in_namespace
+from testbed.network.raw import count_lost, open_raw, receive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
+    from testbed.network.raw import Ancillary
+
 __all__ = ["Capture", "Frame"]
 
-_ETH_P_ALL = 3
 _SO_TIMESTAMPNS = 35
-_SO_RCVBUFFORCE = 33
-_SOL_PACKET, _ADD_MEMBERSHIP, _PACKET_STATISTICS, _PROMISCUOUS = 263, 1, 6, 1
-_BUFFER = 64 * 1024 * 1024
 _SNAP = 262144
 
 
@@ -54,7 +53,9 @@ class Capture:
 
     def start(self) -> Capture:
         """Return when frames are being taken: everything sent after that is seen."""
-        self._socket = run_in_namespace(self._namespace, self._open)
+        self._socket = run_in_namespace(
+            self._namespace, lambda: open_raw(self._interface, "cannot capture", timestamps=_SO_TIMESTAMPNS)
+        )
         self._wake = socket.socketpair()
         self._thread.start()
         return self
@@ -66,7 +67,7 @@ class Capture:
         self._wake[1].send(b"x")
         self._thread.join()
         replaced = self._replaced(self._socket)
-        received, dropped = struct.unpack("II", self._socket.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
+        received, dropped = count_lost(self._socket)
         self._socket.close()
         self._socket = None
         for end in self._wake:
@@ -99,20 +100,6 @@ class Capture:
     ) -> None:
         self.stop()
 
-    def _open(self) -> socket.socket:
-        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # protocol 0: nothing arrives before it is bound
-        try:
-            raw.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-            raw.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-            # On a bridge only promiscuous mode shows what passes between its ports.
-            wish = struct.pack("iHH8s", socket.if_nametoindex(self._interface), _PROMISCUOUS, 0, b"")
-            raw.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, wish)
-            raw.bind((self._interface, _ETH_P_ALL))
-        except OSError as failure:
-            raw.close()
-            raise NetworkFailure(f"cannot capture {self._interface}", seen=failure.strerror) from failure
-        return raw
-
     def _run(self) -> None:
         assert self._socket is not None  # noqa: S101 - started only after it is open
         while True:
@@ -125,7 +112,7 @@ class Capture:
     def _take(self) -> None:
         assert self._socket is not None  # noqa: S101
         try:
-            data, ancillary, _, _ = self._socket.recvmsg(_SNAP, 64)
+            data, ancillary = receive(self._socket, _SNAP)
         except OSError as failure:  # the interface went away or down; frames of a later life still count
             if failure.errno is None:
                 raise
@@ -133,7 +120,7 @@ class Capture:
         self._handle(Frame(_timestamp(ancillary), data))
 
 
-def _timestamp(ancillary: list[tuple[int, int, bytes]]) -> int:
+def _timestamp(ancillary: Ancillary) -> int:
     for level, kind, value in ancillary:
         if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
             seconds, nanoseconds = struct.unpack_from("qq", value)

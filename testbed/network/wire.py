@@ -1,7 +1,6 @@
 """A wire in user space: what arrives at one interface leaves at the other, unless a rule has something to say.
 
 For whoever stands on a path: an adversary that flips, holds, drops and repeats, and a bad line that loses and delays.
-Source of the socket options: linux/if_packet.h.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import heapq
 import itertools
 import select
 import socket
-import struct
 import threading
 import time
 from dataclasses import dataclass, field, replace
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from testbed.errors import NetworkFailure
 from testbed.network.namespace import run_in_namespace
 from testbed.network.packet import dissect
+from testbed.network.raw import count_lost, open_raw, receive
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,9 +33,6 @@ __all__ = ["Direction", "Rule", "Sender", "Transit", "Wire"]
 
 Direction = Literal["forward", "backward"]
 
-_ETH_P_ALL = 3
-_SOL_PACKET, _ADD_MEMBERSHIP, _PACKET_STATISTICS, _PROMISCUOUS, _IGNORE_OUTGOING = 263, 1, 6, 1, 23
-_SO_RCVBUFFORCE, _BUFFER = 33, 64 * 1024 * 1024
 _SNAP = 65535
 _BATCH = 64
 _LONGEST_MS = 60_000.0  # poll(2) takes no number however large
@@ -123,11 +119,10 @@ class Wire:
         return self._lost
 
     def _count_lost(self) -> None:
-        """The kernel forgets its count when it has told it."""
         for raw in self._sockets:
-            told = struct.unpack("II", raw.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))[1]
+            lost = count_lost(raw)[1]
             with self._lock:
-                self._lost += told
+                self._lost += lost
 
     @contextlib.contextmanager
     def rule(self, rule: Rule) -> Iterator[None]:
@@ -188,7 +183,7 @@ class Wire:
         raw = self._sockets[0 if direction == "forward" else 1]
         for _ in range(_BATCH):
             try:
-                data = raw.recv(_SNAP)
+                data, _ = receive(raw, _SNAP)
             except BlockingIOError:
                 return
             except OSError as failure:  # the interface is down, or is being taken away
@@ -254,15 +249,6 @@ class Sender:
 
 
 def _open(interface: str) -> socket.socket:
-    raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # nothing arrives before it is bound
-    try:
-        raw.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-        raw.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, 1)  # else it would forward what it has sent itself
-        wish = struct.pack("iHH8s", socket.if_nametoindex(interface), _PROMISCUOUS, 0, b"")
-        raw.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, wish)
-        raw.bind((interface, _ETH_P_ALL))
-        raw.setblocking(False)
-    except OSError as failure:
-        raw.close()
-        raise NetworkFailure(f"cannot take the wire at {interface}", seen=failure.strerror or str(failure)) from failure
+    raw = open_raw(interface, "cannot take the wire at", incoming=True)  # else it would forward what it has sent itself
+    raw.setblocking(False)
     return raw

@@ -23,7 +23,7 @@ from testbed.network.namespace import named_path, run_in_namespace
 from testbed.network.packet import dissect
 from testbed.network.path import take_path
 from testbed.network.probe import Echo, EchoResult, echo
-from testbed.network.wire import Transit, Wire
+from testbed.network.wire import Sender, Transit, Wire
 from testbed.plan import Plan, build_plan
 from tests.net.test_links import build, interfaces
 from tests.unit.topologies import loaded
@@ -252,6 +252,21 @@ def test_a_wire_outlives_an_interface_that_goes_down_and_comes_back(wired: Plan,
         run_in_namespace(namespaces["a"], lambda: put("up"))
         warm(namespaces)
         assert pings(namespaces, B["tapped"], count=5).received == 5
+
+
+@pytest.mark.parametrize("link", ["straight", "tapped", "lan"])
+def test_a_tag_passes_a_wire_and_stands_in_captures(wired: Plan, namespaces: dict[str, Path], link: str) -> None:
+    """802.1Q: the kernel takes a tag off before a raw socket sees the frame."""
+    frame = bytes.fromhex("ffffffffffff 020000000001 8100 6007 88b5") + b"tagged" + bytes(40)
+    with (
+        take_path(wired, namespaces, link, "a") as wire,
+        Capture(namespaces["b"], link) as seen,
+        Sender(namespaces["a"], link) as sender,
+    ):
+        sender.send(frame)
+        Deadline(5.0).until(lambda: [item for item in seen.frames if b"tagged" in item.data], "the frame")
+        assert wire.passed.left["forward"] >= 1
+    assert [item.data for item in seen.frames if b"tagged" in item.data] == [frame]
 
 
 def test_what_is_no_interface_is_said(namespaces: dict[str, Path]) -> None:
