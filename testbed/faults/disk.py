@@ -13,13 +13,11 @@ from testbed.network.namespace import mount_in, unmount_in
 from testbed.plan import NVRAM
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Iterator
 
     from testbed.lab import Lab
-    from testbed.topology.faults import DiskFull
 
-__all__ = ["full_disk"]
+__all__ = ["fill_disk", "give_back_disk"]
 
 _USES_IT = "testbed-ca"  # the one that keeps files of it open
 _ROOM = 512 * 1024  # what a daemon needs to open its database, before the rest is taken
@@ -27,22 +25,23 @@ _FILLER = ".full"
 _PAGE = 4096
 
 
-@contextlib.contextmanager
-def full_disk(lab: Lab, fault: DiskFull, _counts: Counter[str]) -> Iterator[None]:
+def fill_disk(lab: Lab, node: str) -> None:
     """The node's storage takes no byte more. What was there is there, before, meanwhile and afterwards.
 
     A certificate authority is stopped and started on it, so that the files it has open are on it too: a real file
     system without room says ENOSPC wherever it is written to, in the middle of a transaction as well.
     """
-    disk = _Disk(lab, fault.node)
+    disk = _Disk(lab, node)
     with disk.stopped():
         disk.mount()
-    try:
-        disk.fill()
-        yield
-    finally:
-        with disk.stopped():
-            disk.unmount()
+    disk.fill()
+
+
+def give_back_disk(lab: Lab, node: str) -> None:
+    """The storage as it was, with what was written meanwhile."""
+    disk = _Disk(lab, node)
+    with disk.stopped():
+        disk.unmount()
 
 
 class _Disk:
@@ -71,6 +70,7 @@ class _Disk:
         mount_in(self._process / "ns" / "mnt", NVRAM, f"size={used + _ROOM},mode=0700")
         try:
             _mirror(self._beneath, self._inside)
+            (self._inside / _FILLER).touch(0o600)  # by which it is known to be this disk
         except BaseException:
             unmount_in(self._process / "ns" / "mnt", NVRAM)
             raise

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pyroute2 import IPRoute
-
-from testbed.errors import DaemonError, TestbedError
-from testbed.faults.disk import full_disk
+from testbed.errors import TestbedError
+from testbed.faults.changes import CHANGES
 from testbed.faults.flood import flood
+from testbed.faults.guard import guarded
 from testbed.faults.line import BadLine, by_netem
 from testbed.faults.messages import IkeRule
 from testbed.network.kernel import has_netem
 from testbed.network.links import fabric_name
-from testbed.network.namespace import named_path, run_in_namespace
-from testbed.network.netem import netem
-from testbed.topology.faults import (
-    ClockStep,
-    DaemonFault,
-    DiskFull,
-    Flood,
-    IkeMessages,
-    Line,
-    LinkDown,
-    NamesGone,
-    Nat,
-    Partition,
-    Restart,
-)
+from testbed.network.namespace import named_path
+from testbed.network.netem import netem, remove_netem
+from testbed.topology.faults import Flood, IkeMessages, Line, Partition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,18 +24,44 @@ if TYPE_CHECKING:
 
     from testbed.lab import Lab
 
-__all__ = ["inject"]
-
-_TABLE = "testbed_fault"
-_HOSTS = "/etc/hosts"
+__all__ = ["end", "inject"]
 
 
 @contextlib.contextmanager
 def inject(lab: Lab, fault: Any) -> Iterator[Counter[str]]:
-    """The fault holds while the context lasts, and nothing of it afterwards. Gives what it has done so far, by name."""
+    """The fault holds while the context lasts, and nothing of it afterwards, also if this process is killed meanwhile.
+
+    Gives what it has done so far, by name.
+    """
     counts: Counter[str] = Counter()
-    with _HOW[type(fault)](lab, fault, counts) as given:
-        yield counts if given is None else given
+    if type(fault) in _HOW:
+        with guarded(lab, fault, None), _HOW[type(fault)](lab, fault, counts) as given:
+            yield counts if given is None else given
+        return
+    change = CHANGES[type(fault)]
+    memo = change.look(lab, fault)
+    with guarded(lab, fault, memo):
+        try:
+            change.begin(lab, fault, memo)
+        except BaseException:
+            with contextlib.suppress(TestbedError):  # what it says is why it did not begin
+                change.end(lab, fault, memo)
+            raise
+        try:
+            yield counts
+        finally:
+            change.end(lab, fault, memo)
+
+
+def end(lab: Lab, fault: Any, memo: Any) -> None:
+    """Take back a fault whose process has ended without doing so."""
+    if type(fault) in CHANGES:
+        CHANGES[type(fault)].end(lab, fault, memo)
+        return
+    if isinstance(fault, Line):
+        for namespace, interface in _egress(lab, fault):
+            remove_netem(namespace, interface)
+    lab.mend_links()
 
 
 @contextlib.contextmanager
@@ -112,104 +124,6 @@ def _partition(lab: Lab, fault: Partition, counts: Counter[str]) -> Iterator[Non
 
 
 @contextlib.contextmanager
-def _down(lab: Lab, fault: LinkDown, _counts: Counter[str]) -> Iterator[None]:
-    """Whatever the link is made of, every node on it loses its carrier. Addresses and routes come back with it."""
-    sides = _sides(lab, fault.link)
-
-    def put(interface: str, up: str) -> None:
-        with IPRoute() as netlink:
-            for index in netlink.link_lookup(ifname=interface):  # none if its node has gone meanwhile
-                netlink.link("set", index=index, state=up)
-
-    def put_all(up: str) -> None:
-        for namespace, interface in sides:
-            if namespace.exists():
-                run_in_namespace(namespace, functools.partial(put, interface, up))
-
-    try:
-        put_all("down")
-        yield
-    finally:
-        put_all("up")
-        running = lab.states()
-        for end in lab.plan.links[fault.link].ends:
-            if end.node in running and running[end.node].running:
-                lab.configure_links(end.node)
-
-
-def _sides(lab: Lab, link: str) -> list[tuple[Path, str]]:
-    """The interfaces that are put down: a LAN's ports, both of the node that a link goes through, or one end's."""
-    planned, live = lab.plan.links[link], lab.live()
-    if planned.kind == "lan":
-        fabric = named_path(fabric_name(lab.plan.lab))
-        return [(fabric, end.port) for end in planned.ends]
-    ends = planned.through or planned.ends[-1:]
-    return [(live.state(end.node).namespace, end.interface) for end in ends]
-
-
-@contextlib.contextmanager
-def _nat(lab: Lab, fault: Nat, _counts: Counter[str]) -> Iterator[None]:
-    """Masquerading in the router's own netfilter."""
-    node = lab.node(fault.node)
-    interface = next((end.interface for end in lab.plan.links[fault.link].ends if end.node == fault.node), None)
-    if interface is None:
-        raise DaemonError(f"'{fault.node}' is no end of link '{fault.link}'", node=fault.node)
-    table = f"{_TABLE}_{fault.link.replace('-', '_')}"
-    rules = f"""
-table ip {table} {{
-  chain out {{
-    type nat hook postrouting priority srcnat; policy accept;
-    oifname "{interface}" masquerade
-  }}
-}}
-"""
-    try:
-        node.execute(["nft", "-f", "-"], stdin=rules.encode(), check=True)
-        yield
-    finally:
-        node.execute(["nft", "delete", "table", "ip", table])
-
-
-@contextlib.contextmanager
-def _daemon(lab: Lab, fault: DaemonFault, _counts: Counter[str]) -> Iterator[None]:
-    node = lab.node(fault.node)
-    if fault.action == "kill":
-        try:
-            node.kill_daemon(fault.daemon)
-            yield
-        finally:
-            lab.start_daemons(fault.node)
-        return
-    try:
-        node.signal_daemon(fault.daemon, "STOP")
-        yield
-    finally:
-        node.signal_daemon(fault.daemon, "CONT")
-
-
-@contextlib.contextmanager
-def _node(lab: Lab, fault: Restart, _counts: Counter[str]) -> Iterator[None]:
-    try:
-        lab.stop_node(fault.node)
-        yield
-    finally:
-        lab.start_node(fault.node)
-
-
-@contextlib.contextmanager
-def _names(lab: Lab, fault: NamesGone, _counts: Counter[str]) -> Iterator[None]:
-    """The names of a lab stand in each node's /etc/hosts; what is asked of a name server goes nowhere anyhow."""
-    node = lab.node(fault.node)
-    before = node.execute(["cat", _HOSTS], check=True).stdout
-    write = ["/bin/sh", "-c", f"cat > {_HOSTS}"]  # in place: Docker has mounted the file
-    try:
-        node.execute(write, stdin=b"127.0.0.1 localhost\n::1 localhost\n", check=True)
-        yield
-    finally:
-        node.execute(write, stdin=before, check=True)
-
-
-@contextlib.contextmanager
 def _flood(lab: Lab, fault: Flood, counts: Counter[str]) -> Iterator[None]:
     """The router forgets them by itself, after charon's half-open timeout."""
     report = flood(lab, fault.link, fault.node, count=fault.count)
@@ -217,28 +131,4 @@ def _flood(lab: Lab, fault: Flood, counts: Counter[str]) -> Iterator[None]:
     yield
 
 
-@contextlib.contextmanager
-def _clock(lab: Lab, fault: ClockStep, _counts: Counter[str]) -> Iterator[None]:
-    before = lab.node(fault.node).clock.offset_s
-    lab.node(fault.node).step_clock(fault.seconds)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(TestbedError):  # the node may have been removed meanwhile
-            node = lab.node(fault.node)
-            node.step_clock(before - node.clock.offset_s)
-
-
-_HOW: dict[type, Any] = {
-    Line: _line,
-    IkeMessages: _ike,
-    Partition: _partition,
-    LinkDown: _down,
-    Nat: _nat,
-    DaemonFault: _daemon,
-    Restart: _node,
-    NamesGone: _names,
-    DiskFull: full_disk,
-    ClockStep: _clock,
-    Flood: _flood,
-}
+_HOW: dict[type, Any] = {Line: _line, IkeMessages: _ike, Partition: _partition, Flood: _flood}

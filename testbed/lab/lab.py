@@ -372,6 +372,15 @@ class Lab:
                     taken.stack.close()
                     self._rewire(name, live)
 
+    def mend_links(self) -> None:
+        """Make links whole that a process has left cut, and give their nodes what those interfaces had."""
+        with self._folder.locked():
+            states = {name: state for name, state in self.states().items() if state.running}
+            wiring = Wiring(self.name, {name: state.namespace for name, state in states.items()})
+            wiring.connect(list(self.plan.links.values()))
+            for name in states.keys() & self.plan.nodes.keys():
+                wiring.configure(self.plan.nodes[name], self.plan.attachments_of(name))
+
     def _rewire(self, link: str, before: LiveLab) -> None:
         """Make a link whole of which a node was started anew while its path was taken."""
         states = {name: state for name, state in self.states().items() if state.running}

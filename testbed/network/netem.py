@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["netem"]
+__all__ = ["netem", "remove_netem"]
 
 _HANDLE = "1:"
 
@@ -46,8 +46,13 @@ def netem(
     try:
         yield lambda: run_in_namespace(namespace, functools.partial(_dropped, interface))
     finally:
-        if namespace.exists():  # else it has gone with its node
-            run_in_namespace(namespace, functools.partial(_remove, interface))
+        remove_netem(namespace, interface)
+
+
+def remove_netem(namespace: Path, interface: str) -> None:
+    """Of an interface that has it; nothing otherwise."""
+    if namespace.exists():  # else it has gone with its node
+        run_in_namespace(namespace, functools.partial(_remove, interface))
 
 
 def _add(interface: str, settings: dict[str, float]) -> None:
@@ -58,7 +63,8 @@ def _add(interface: str, settings: dict[str, float]) -> None:
 def _remove(interface: str) -> None:
     with IPRoute() as netlink:
         for index in netlink.link_lookup(ifname=interface):
-            netlink.tc("del", "netem", index, handle=_HANDLE)
+            if any(item.get_attr("TCA_KIND") == "netem" for item in netlink.get_qdiscs(index=index)):
+                netlink.tc("del", "netem", index, handle=_HANDLE)
 
 
 def _dropped(interface: str) -> int:

@@ -9,7 +9,6 @@ import pty
 import select
 import struct
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,21 +18,8 @@ from testbed.deadline import Deadline
 from testbed.events import EventStream
 from testbed.lab import Lab, take_down
 from testbed.runtime import DockerRuntime
+from tests.integration.commands import MAIN, run
 from tests.unit.topologies import ROOT
-
-MAIN = [sys.executable, "-c", "from testbed.cli import main; main()"]
-
-
-def run(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*MAIN, *arguments],
-        input=stdin,
-        capture_output=True,
-        check=False,
-        env={**os.environ, **environment},
-        cwd=ROOT,
-    )
-    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 @pytest.fixture(scope="module")

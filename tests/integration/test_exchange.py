@@ -14,7 +14,7 @@ from testbed.exchange.keys import KeyLog
 from testbed.network.capture import Frame
 from testbed.network.packet import dissect
 from testbed.proof import find_scene
-from tests.integration.test_cli import run
+from tests.integration.commands import run
 from tests.integration.test_prove import only
 
 GOALS = "topologies/ipsec-goals"

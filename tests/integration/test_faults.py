@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
@@ -19,7 +20,7 @@ from testbed.network.packet import dissect
 from testbed.proof import Scene, find_scene
 from testbed.verify.drops import total_drops
 from testbed.verify.wire import inspect_frames
-from tests.integration.test_cli import run
+from tests.integration.commands import killed_when, run
 
 TEXT = """
 version: 1
@@ -279,6 +280,46 @@ def test_a_slow_line_with_a_short_queue(scene: Scene) -> None:
         assert arrived + counts["queue full"] >= 40  # DPD and ARP take their turn
         assert counts["queue full"] <= 40
         assert 3 <= arrived <= 20, "without the limit all 40 would arrive, in two seconds"
+
+
+def told(scene: Scene, node: str, *argv: str) -> str:
+    done = scene.lab.node(node).execute(list(argv))
+    return done.text + done.stderr.decode()
+
+
+def is_cut(scene: Scene) -> bool:
+    return not scene.lab.node("r1").ping("198.51.100.2", count=1, wait_s=0.3).answered
+
+
+# A fault as it is typed, and how one sees that it is there.
+TYPED: dict[str, Callable[[Scene], bool]] = {
+    "line link=wan-r1 loss=100": is_cut,
+    "partition links=wan-r1,wan-r2": is_cut,
+    "down link=wan-r1": is_cut,
+    "nat node=internet link=wan-r2": lambda scene: "testbed_fault" in told(scene, "internet", "nft", "list", "tables"),
+    "dns node=r1": lambda scene: "r2" not in told(scene, "r1", "cat", "/etc/hosts"),
+    "daemon node=r2 action=freeze": lambda scene: "T (stopped)" in told(scene, "r2", "sh", "-c", STATES),
+    "daemon node=r2": lambda scene: not scene.lab.node("r2").daemons["charon"],
+    "node node=host-2": lambda scene: not scene.lab.node("r2").ping("host-2", count=1, wait_s=0.3).answered,
+    "clock node=r1 seconds=-7200": lambda scene: scene.lab.node("r1").clock.offset_s < -7000,
+}
+STATES = "cat /proc/[0-9]*/status | grep '^State'"
+
+
+def _not(holds: Callable[[], bool]) -> bool:
+    return not holds()
+
+
+def test_nothing_is_left_by_a_process_that_is_killed(scene: Scene) -> None:
+    for typed, there in TYPED.items():
+        holds = functools.partial(there, scene)
+        assert not holds(), typed
+        killed_when(holds, scene.lab, *typed.split())
+        Deadline(30.0).until(functools.partial(_not, holds), f"{typed}: another process to end it", every=0.1)
+    scene = find_scene(scene.lab)  # a node is another process now
+    scene.take_down()
+    scene.bring_up()
+    datagrams_pass(scene)
 
 
 def test_a_line_that_is_down_comes_back_with_its_routes(scene: Scene) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from testbed import Lab
 from testbed.matrix import Axes, Outcome, cells, run_matrix, sweep
-from tests.integration.test_cli import run
+from tests.integration.commands import run
 
 GOALS = "topologies/ipsec-goals"
 

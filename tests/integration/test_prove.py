@@ -13,7 +13,7 @@ import pytest
 from testbed import Lab, Proof, prove
 from testbed.errors import SettingError
 from testbed.proof import CLAIMS
-from tests.integration.test_cli import run
+from tests.integration.commands import run
 from tests.unit.topologies import ROOT
 
 GOALS = ROOT / "topologies" / "ipsec-goals"

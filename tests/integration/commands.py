@@ -1,0 +1,37 @@
+"""The testbed's own commands, each as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+from testbed.deadline import Deadline
+from testbed.lab import Lab
+from tests.unit.topologies import ROOT
+
+MAIN = [sys.executable, "-c", "from testbed.cli import main; main()"]
+
+
+def run(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*MAIN, *arguments],
+        input=stdin,
+        capture_output=True,
+        check=False,
+        env={**os.environ, **environment},
+        cwd=ROOT,
+    )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def killed_when(there: Callable[[], bool], lab: Lab, *typed: str) -> None:
+    """Let a process put a fault into a lab, and kill it when the fault is there."""
+    with subprocess.Popen([*MAIN, "fault", lab.name, *typed], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            assert b"since now" in process.stdout.readline()
+            Deadline(10.0).until(there, f"{' '.join(typed)}: the fault")
+        finally:
+            process.kill()
