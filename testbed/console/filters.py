@@ -8,9 +8,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FilterError", "split_filter"]
+__all__ = ["FilterError", "filter_help", "split_filter"]
 
 _WORDS = ("include", "exclude", "begin", "section", "count")
+
+
+_HELP = {
+    "begin": "Begin with the line that matches",
+    "count": "Count number of lines which match regexp",
+    "exclude": "Exclude lines that match",
+    "include": "Include lines that match",
+    "section": "Filter a section of output",
+}
+
+
+def filter_help(line: str) -> str:
+    """What IOS prints for `?` behind a bar; nothing if there is no bar."""
+    _, bar, rest = line.partition("|")
+    word, blank, _ = rest.lstrip().partition(" ")
+    if not bar:
+        return ""
+    if blank:
+        return "  LINE  Regular Expression\n"
+    return "".join(f"  {name:<8} {text}\n" for name, text in _HELP.items() if name.startswith(word.lower()))
 
 
 class FilterError(Exception):

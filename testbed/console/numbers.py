@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from testbed.daemons.sa import ChildSa, IkeSa
 
-__all__ = ["conn_ids", "flow_ids"]
+__all__ = ["conn_ids", "flow_ids", "tunnel_ids"]
 
 _FIRST = 1000
 
@@ -17,6 +17,11 @@ _FIRST = 1000
 def conn_ids(sas: Iterable[IkeSa]) -> dict[int, IkeSa]:
     """IKE SAs by 1000 and charon's own number."""
     return {_FIRST + sa.unique_id: sa for sa in sas}
+
+
+def tunnel_ids(sas: Iterable[IkeSa]) -> dict[int, IkeSa]:
+    """IKEv2's, as `show crypto ikev2 sa` numbers them: by charon's own number."""
+    return {sa.unique_id: sa for sa in sas}
 
 
 def flow_ids(child: ChildSa) -> tuple[int, int]:

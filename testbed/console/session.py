@@ -6,7 +6,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from testbed.console.filters import FilterError, split_filter
+from testbed.console.filters import FilterError, filter_help, split_filter
 from testbed.console.syslog import Follower, Syslog
 from testbed.console.terminal import Closed, Interrupted
 from testbed.errors import TestbedError
@@ -294,7 +294,7 @@ class Session:
         if self._action(line):
             return
         self._follow_others()
-        if self._enables_server(line) or self._keeps_trustpoint(line):
+        if self._enables_server(line) or self._keeps_trustpoint(line) or self._removes_server(line):
             return
         modes = self._modes()
         finding = editor.feed(line)
@@ -351,6 +351,27 @@ class Session:
             return False
         self.apply()
         return not remove_trustpoint(self, found.get("trustpoint"))
+
+    def _removes_server(self, line: str) -> bool:
+        """Whether the line is `no crypto pki server NAME`, which is asked about, and deletes what the server has."""
+        from testbed.console.commands.pki import forget_server, remove_server  # noqa: PLC0415 - they need this class
+
+        words = line.split()
+        if self.editor is None or len(words) != 5 or words[0].lower() != "no":
+            return False
+        found = grammar_of("config").match(" ".join(words[1:]))
+        if isinstance(found, Failure) or found.command.name != "crypto pki server":
+            return False
+        self.apply()
+        name = found.get("server")
+        known = {item.get("server") for item in self.editor.configuration.all("crypto pki server")}
+        if name in known and remove_server(self, name):
+            self._pending.append((self._modes(), line))
+            self.editor.feed(line)
+            self._changed = self._dirty = True
+            self.apply()
+            forget_server(self)
+        return name in known
 
     def _follow_others(self) -> None:
         """Take what other sessions have configured, unless something of this one waits to be applied."""
@@ -436,6 +457,9 @@ class Session:
 
     def help_for(self, line: str) -> str:
         """What IOS prints for `?` after a line."""
+        filters = filter_help(line) if self.editor is None else ""
+        if filters:
+            return filters
         offered: dict[str, str] = {}
         ends, failures = False, []
         for text, grammar in self._help_lines(line):

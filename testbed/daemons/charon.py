@@ -242,13 +242,19 @@ class Charon:
                     with contextlib.suppress(vici.exception.CommandException):
                         list(session.terminate(request))
 
-    def terminate(self, *, ike: str | None = None, child: str | None = None, deadline: Deadline) -> int:
-        """Delete the SAs of a connection, or all if none is named, and return how many there were.
+    def terminate(
+        self, *, ike: str | None = None, ike_id: int | None = None, child: str | None = None, deadline: Deadline
+    ) -> int:
+        """Delete the SAs of a connection, one of them by its number, or all if none is named; how many there were.
 
         A peer that does not answer keeps no IKE SA alive: it is destroyed when the deadline has passed.
         """
         if child is not None:
             return self._terminate({"child": child}, deadline)
+        if ike_id is not None:
+            with contextlib.suppress(NegotiationError):  # the peer said nothing
+                self._terminate({"ike-id": str(ike_id), "force": "yes"}, deadline)
+            return 1
         names = [ike] if ike is not None else list(dict.fromkeys(sa.name for sa in self.sas()))
         ended = 0
         for name in names:

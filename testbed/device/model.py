@@ -63,7 +63,9 @@ class FilterEntry:
     source_ports: PortMatch | None
     target_ports: PortMatch | None
     established: bool
-    icmp_type: str | None
+    icmp: tuple[int, int | None] | None  # type and code
+    tcp_flags: tuple[str, ...]
+    fragments: bool
     text: str
 
 
@@ -88,11 +90,23 @@ class PacketFilter:
 
 @dataclass(frozen=True)
 class SourceNat:
-    """What leaves by an interface and is permitted by the entries gets that interface's address, or `address`."""
+    """What came in by an `inside` interface and leaves by this one gets its address, if a clause says so.
+
+    The first clause with an entry that permits a packet decides of it: to take it, or to leave it as it is.
+    """
 
     interface: str
-    entries: tuple[FilterEntry, ...]
     inside: tuple[str, ...]
+    clauses: tuple[NatClause, ...]
+
+
+@dataclass(frozen=True)
+class NatClause:
+    """One clause of a route-map, or a list alone: what its entries deny goes on to the next one."""
+
+    takes: bool
+    list: str
+    entries: tuple[FilterEntry, ...]
 
 
 @dataclass(frozen=True)
@@ -125,6 +139,7 @@ class StaticRoute:
 
     destination: Prefix
     gateway: Address
+    metric: int = 0
 
 
 @dataclass(frozen=True)
@@ -181,6 +196,7 @@ class ConnectionConfig:
     trustpoint: str | None = None  # signatures, by the certificate of this one; a pre-shared key without
     revocation_optional: bool = False
     if_id: int | None = None  # of the tunnel interface that it protects
+    dpd_timeout_s: int | None = None  # of IKEv1; of IKEv2 retransmissions decide
     mobike: bool = True  # IKEv2's own (RFC 4555), which moves to port 4500 at once
     origin: str = ""  # what it was made of where that is no topology: `crypto map SACCO 10`
 

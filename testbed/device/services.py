@@ -50,17 +50,24 @@ class NtpServerConfig:
     key: int | None
     nts: bool
     prefer: bool
+    version: int | None = None
+    minpoll: int | None = None  # powers of two, in seconds
+    maxpoll: int | None = None
 
 
 @dataclass(frozen=True)
 class NtpConfig:
-    """NTP of one node. `nts_names` are the names and addresses by which others ask it with NTS; none if nobody does."""
+    """NTP of one node. `nts_names` are the names and addresses by which others ask it with NTS; none if nobody does.
+
+    `source` is the address that it asks from, if that is not left to the kernel.
+    """
 
     servers: tuple[NtpServerConfig, ...]
     keys: tuple[NtpKeyConfig, ...]
     master: int | None
     authenticate: bool
     nts_names: tuple[str, ...]
+    source: Address | None = None
 
     @property
     def nts_peers(self) -> tuple[str, ...]:

@@ -17,18 +17,22 @@ if TYPE_CHECKING:
 __all__ = ["interface_addresses", "loopback_addresses"]
 
 
-def interface_addresses(configuration: Configuration) -> dict[str, tuple[InterfaceAddress, ...]]:
-    """By the interface's name in Linux; those of a sub-interface are its interface's."""
+def interface_addresses(configuration: Configuration, *, shut: bool = True) -> dict[str, tuple[InterfaceAddress, ...]]:
+    """By the interface's name in Linux; those of a sub-interface are its interface's. Without those that are shut down
+    unless `shut`.
+    """
     found: dict[str, tuple[InterfaceAddress, ...]] = {}
     for section in configuration.all("interface"):
         name = section.get("interface")
+        if not shut and section.says("shutdown"):
+            continue
         linux = name.linux.partition(".")[0]
         found[linux] = (*found.get(linux, ()), *_addresses(section))
     return found
 
 
 def loopback_addresses(configuration: Configuration) -> dict[str, tuple[InterfaceAddress, ...]]:
-    found = interface_addresses(configuration)
+    found = interface_addresses(configuration, shut=False)
     return {name: addresses for name, addresses in found.items() if name.startswith("lo") and addresses}
 
 

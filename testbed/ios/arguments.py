@@ -13,19 +13,22 @@ from testbed.names import parse_name
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Argument", "argument", "netmask_prefix", "wildcard_prefix"]
+__all__ = ["Argument", "argument", "interface_number", "netmask_prefix", "wildcard_prefix"]
 
 
 @dataclass(frozen=True)
 class Argument:
-    """`read` raises ValueError for what the word cannot be. `line`: it takes the rest of the line as it is."""
+    """`read` raises ValueError for what the word cannot be. `line`: it takes the rest of the line as it is.
+
+    `joined`: what it reads begins with the word before it, as the number of an interface does.
+    """
 
     name: str
     shown: str
     help: str
     read: Callable[[str], Any]
     line: bool = False
-    optional: bool = False
+    joined: bool = False
 
 
 _NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.:/@+-]{0,127}")
@@ -125,6 +128,11 @@ _KINDS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
         _pattern(re.compile(r"([0-9A-Fa-f]{2}){1,64}"), "key in hexadecimal"),
     ),
     "hex": ("Hex-data", "Hexadecimal digits", _pattern(_HEX, "hexadecimal number")),
+    "serial": (
+        "Hex-data",
+        "Serial number, hexadecimal",
+        _pattern(re.compile(r"(0[xX])?[0-9A-Fa-f]{1,40}"), "serial number in hexadecimal"),
+    ),
     "ip": ("A.B.C.D", "IP address", _address),
     "mask": ("A.B.C.D", "IP subnet mask", _mask),
     "wildcard": ("A.B.C.D", "Wildcard bits", _address),
@@ -135,6 +143,11 @@ _KINDS: dict[str, tuple[str, str, Callable[[str], Any]]] = {
     "interface": ("IFNAME", "Interface, such as GigabitEthernet0/0", _interface),
     "line": ("LINE", "The rest of the line", str),
 }
+
+
+def interface_number(name: str) -> Argument:
+    """What follows the type of an interface that is written apart: `GigabitEthernet 0/1`."""
+    return Argument(name, "<0-65535>", "Number of the interface, with slots", _interface, joined=True)
 
 
 def argument(name: str, kind: str) -> Argument:

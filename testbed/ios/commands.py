@@ -16,7 +16,8 @@ class Command:
 
     `name` is what the compiler finds it by. `key` names the values that make a second one another statement and not a
     replacement; `*` is its whole text. `enters` is the mode it opens. `default` is what holds where it is not said, of
-    statements that are on or off. `told` says what it became (compiled) or why not (kept, refused).
+    statements that are on or off. One that is `beside` the one before it in its table stands among those of that one in
+    `show running-config`. `told` says what it became (compiled) or why not (kept, refused).
     """
 
     pattern: str
@@ -27,6 +28,7 @@ class Command:
     enters: str | None = None
     default: bool | None = None
     sort: tuple[str, ...] = ()
+    beside: bool = False
 
     def __deepcopy__(self, memo: object) -> Command:
         """There is one of each, whatever configurations hold it."""
@@ -51,9 +53,10 @@ def compiled(
     enters: str | None = None,
     default: bool | None = None,
     sort: tuple[str, ...] = (),
+    beside: bool = False,
 ) -> Command:
     """`told` may hold values of the statement in braces."""
-    return Command(pattern, name or _named(pattern), "compiled", told, key, enters, default, sort)
+    return Command(pattern, name or _named(pattern), "compiled", told, key, enters, default, sort, beside)
 
 
 def kept(
@@ -64,8 +67,9 @@ def kept(
     key: tuple[str, ...] = (),
     enters: str | None = None,
     default: bool | None = None,
+    sort: tuple[str, ...] = (),
 ) -> Command:
-    return Command(pattern, name or _named(pattern), "kept", why, key, enters, default)
+    return Command(pattern, name or _named(pattern), "kept", why, key, enters, default, sort)
 
 
 def refused(pattern: str, why: str, *, enters: str | None = None, name: str | None = None) -> Command:

@@ -67,6 +67,8 @@ class Section:
             self._last_sequence = max(fresh.get("sequence") or self._last_sequence // _STEP * _STEP + _STEP,
                                       self._last_sequence)  # fmt: skip
             fresh.lists.setdefault("sequence", [self._last_sequence])
+        if command.name == "remark":  # it speaks of the entry that follows
+            fresh.lists.setdefault("sequence", [self._last_sequence + 1])
         before = self._statements.get(fresh.identity)
         if before is not None and command.enters is not None:
             before.lists |= fresh.lists
@@ -154,7 +156,8 @@ class Statement(Section):
 
     def plain(self) -> tuple[str, ...]:
         """Without the sequence number of an access list's entry."""
-        return self.words[1:] if self.command.name == "entry" and self.words[0].isdecimal() else self.words
+        numbered = self.command.name in ("entry", "remark") and self.words[0].isdecimal()
+        return self.words[1:] if numbered else self.words
 
     def order(self) -> tuple[Any, ...]:
         """Among the statements of its command."""

@@ -17,8 +17,9 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar
 
-from testbed.ios.arguments import Argument, argument
+from testbed.ios.arguments import Argument, argument, interface_number
 from testbed.ios.help import HELP
+from testbed.ios.names import INTERFACE_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -128,7 +129,8 @@ class _Thread(NamedTuple):
         return _Thread(to, (*self.words, edge.shown), values, self.abbreviated or len(typed) < len(edge.text))
 
     def argument(self, edge: Argument, to: _State, shown: str, value: Any) -> _Thread:
-        return _Thread(to, (*self.words, shown), (*self.values, (edge.name, value)), self.abbreviated)
+        before = self.words[:-1] if edge.joined else self.words
+        return _Thread(to, (*before, shown), (*self.values, (edge.name, value)), self.abbreviated)
 
 
 class Grammar(Generic[C]):
@@ -212,13 +214,14 @@ def _advance(threads: list[_Thread], word: Word, rest: str) -> tuple[list[_Threa
     following, reasons, ended = [], [], False
     for thread in threads:
         for edge, to in thread.state.closure()[1]:
-            text = rest if edge.line else word.text
+            text = rest if edge.line else thread.words[-1] + word.text if edge.joined else word.text
             try:
                 value = edge.read(text)
             except ValueError as failure:
                 reasons.append(str(failure))
                 continue
-            following.append(thread.argument(edge, to, str(value) if edge.shown == "IFNAME" else text, value))
+            shown = str(value) if edge.shown == "IFNAME" or edge.joined else text
+            following.append(thread.argument(edge, to, shown, value))
             ended = ended or edge.line
     if not following:
         nothing = all(not any(thread.state.closure()[:2]) for thread in threads)
@@ -277,6 +280,7 @@ class _Builder:
                 return to
         to = _State()
         state.edges.append((edge, to))
+        _apart(state, edge, to)
         return to
 
     def _sequence(self, state: _State) -> _State:
@@ -292,7 +296,9 @@ class _Builder:
             end = self._choice(begin, "]" if piece == "[" else "}")
         else:
             end = _State()
-            begin.edges += [(edge, end) for edge in _edges(piece)]
+            for edge in _edges(piece):
+                begin.edges.append((edge, end))
+                _apart(begin, edge, end)
         if self._pieces[:1] == ["..."]:
             self._pieces.pop(0)
             end.empty.append(begin)
@@ -313,6 +319,14 @@ class _Builder:
                 raise ValueError(f"pattern '{self._pattern}' has no {closing}")
             if self._pieces.pop(0) == closing:
                 return end
+
+
+def _apart(begin: _State, edge: _Edge, end: _State) -> None:
+    """An interface may be written in two words: its type, which is a keyword, and its number."""
+    if isinstance(edge, Argument) and edge.shown == "IFNAME":
+        between = _State()
+        between.edges.append((interface_number(edge.name), end))
+        begin.edges += [(_Keyword(kind.lower(), kind, None), between) for kind in INTERFACE_TYPES]
 
 
 def _edges(piece: str) -> list[_Edge]:

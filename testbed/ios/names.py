@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["InterfaceName", "is_ios_name", "parse_interface"]
+__all__ = ["INTERFACE_TYPES", "InterfaceName", "is_ios_name", "parse_interface"]
 
 # The order decides what an abbreviation means where IOS itself would ask back: `G0/0` is a GigabitEthernet.
 _TYPES = (
@@ -20,6 +20,7 @@ _TYPES = (
     ("Vlan", "vl"),
     ("Serial", "se"),
 )
+INTERFACE_TYPES = tuple(kind for kind, _ in _TYPES)
 _SHAPE = re.compile(r"([A-Za-z]+)\s*(\d{1,5}(?:/\d{1,4}){0,3})(\.\d{1,6})?")
 _LONGEST = 15  # characters of an interface's name in Linux, net/core/dev.c
 

@@ -25,7 +25,13 @@ def grammar_of(mode: str) -> Grammar[Command]:
 
 @functools.cache
 def _ranks() -> dict[int, int]:
-    return {id(command): rank for mode in MODES.values() for rank, command in enumerate(mode.commands)}
+    ranks: dict[int, int] = {}
+    for mode in MODES.values():
+        rank = 0
+        for number, command in enumerate(mode.commands):
+            rank = rank if command.beside else number
+            ranks[id(command)] = rank
+    return ranks
 
 
 def rank(command: Command) -> int:

@@ -124,7 +124,7 @@ class _Change:
         old, new = self._before.ntp, self._after.ntp
         if old is None or new is None:
             return
-        if old.authenticate != new.authenticate:
+        if (old.authenticate, old.source) != (new.authenticate, new.source):
             self._restart(self._daemon("chronyd"))  # there is no command for it
         elif old.master != new.master:
             how = ["off"] if new.master is None else ["stratum", str(new.master)]

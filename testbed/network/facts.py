@@ -39,6 +39,7 @@ class RouteFacts:
     interface: str
     source: str
     protocol: int
+    metric: int
 
 
 def interface_facts(namespace: Path) -> dict[str, InterfaceFacts]:
@@ -81,6 +82,7 @@ def _route_facts() -> list[RouteFacts]:
                 names.get(route.get_attr("RTA_OIF"), ""),
                 str(route.get_attr("RTA_PREFSRC") or ""),
                 int(route["proto"]),
+                int(route.get_attr("RTA_PRIORITY") or 0),
             )
             for route in netlink.get_routes(family=socket.AF_INET, table=254)
         ]

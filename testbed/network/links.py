@@ -333,9 +333,9 @@ def _configure(lab: str, node: NodePlan, attachments: list[tuple[LinkPlan, Attac
             for address in end.addresses:
                 _add_address(netlink, index[end.interface], address)
         _tunnels(netlink, node, index)
-        for prefix, gateway in node.routes:
+        for route in node.routes:
             with _already_there(), _unreachable_while_stopped(node, index, attachments):
-                netlink.route("add", dst=str(prefix), gateway=str(gateway), family=_family(prefix.version))
+                netlink.route("add", **_route(*route))
 
 
 def _tunnels(netlink: IPRoute, node: NodePlan, index: dict[str, int]) -> None:
@@ -382,9 +382,9 @@ def _reconcile(
     old += [(end.interface, address) for _, end in ends[0] for address in end.addresses]
     with IPRoute() as netlink:
         index = _indices()
-        for prefix, gateway in before.routes:
-            if (prefix, gateway) not in after.routes:
-                _undo(netlink.route, dst=str(prefix), gateway=str(gateway), family=_family(prefix.version))
+        for route in before.routes:
+            if route not in after.routes:
+                _undo(netlink.route, **_route(*route))
         for prefix, name in before.tunnel_routes:
             if (prefix, name) not in after.tunnel_routes and name in index:
                 _undo(netlink.route, dst=str(prefix), oif=index[name], family=_family(prefix.version))
@@ -396,6 +396,12 @@ def _reconcile(
                 length = address.network.prefixlen
                 _undo(netlink.addr, index=index[interface], address=str(address.ip), prefixlen=length)
     _configure(lab, after, ends[1])
+
+
+def _route(prefix: Any, gateway: Any, metric: int) -> dict[str, Any]:
+    """The kernel holds several routes to one prefix if their metrics differ, and takes the lowest."""
+    more = {"priority": metric} if metric else {}
+    return {"dst": str(prefix), "gateway": str(gateway), "family": _family(prefix.version), **more}
 
 
 def _undo(command: Callable[..., object], **arguments: Any) -> None:

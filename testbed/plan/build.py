@@ -107,7 +107,7 @@ def _node(device: Device, dataplane: DataPlane, hosts: Mapping[str, str], startu
         hosts=hosts,
         files=files,
         loopbacks=device.loopbacks,
-        routes=tuple((route.destination, route.gateway) for route in device.routes),
+        routes=tuple((route.destination, route.gateway, route.metric) for route in device.routes),
         daemons=daemons,
         hooks=tuple(device.hooks),
         clock=device.clock,

@@ -51,7 +51,7 @@ class NodePlan:
     hosts: Mapping[str, str]
     files: Mapping[str, NodeFile]
     loopbacks: tuple[InterfaceAddress, ...]
-    routes: tuple[tuple[Prefix, Address], ...]
+    routes: tuple[tuple[Prefix, Address, int], ...]  # with the metric
     daemons: tuple[DaemonPlan, ...]
     hooks: tuple[str, ...]
     clock: ClockConfig | None = None
@@ -157,7 +157,7 @@ class Plan:
             "daemons": [[daemon.name, *daemon.argv] for daemon in node.daemons],
             "clock": [node.clock.offset_ns, node.clock.at_ns, node.clock.drift_ppm] if node.clock else None,
             "loopbacks": [str(address) for address in node.loopbacks],
-            "routes": [[str(prefix), str(gateway)] for prefix, gateway in node.routes],
+            "routes": [[str(prefix), str(gateway), metric] for prefix, gateway, metric in node.routes],
             "addresses": [[str(address) for address in end.addresses] for _, end in links],
         }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
@@ -199,7 +199,7 @@ def _node(plan: Plan, node: NodePlan) -> dict[str, Any]:
             for link, end in plan.attachments_of(node.name)
         },
         "loopbacks": [str(address) for address in node.loopbacks],
-        "routes": [{"to": str(prefix), "via": str(gateway)} for prefix, gateway in node.routes],
+        "routes": [{"to": str(prefix), "via": str(gateway)} for prefix, gateway, _ in node.routes],
         "files": {path: {"mode": f"{file.mode:04o}", "bytes": len(file.content)} for path, file in node.files.items()},
         "daemons": [daemon.name for daemon in node.daemons],
         "clock": _clock(node),

@@ -98,12 +98,7 @@ def nft_comment(value: str) -> str:
 
 def nft_entry(entry: FilterEntry) -> str:
     """What one entry of an access list matches, ending with a blank."""
-    words = []
-    for side, (address, mask) in (("saddr", entry.source), ("daddr", entry.target)):
-        if int(mask) == 0xFFFFFFFF:
-            words.append(f"ip {side} {address}")
-        elif int(mask):
-            words.append(f"ip {side} & {mask} == {address}")
+    words = _between(entry)
     if entry.protocol is not None:
         words.append(f"meta l4proto {_protocol(entry.protocol)}")
     for side, ports in (("sport", entry.source_ports), ("dport", entry.target_ports)):
@@ -111,9 +106,25 @@ def nft_entry(entry: FilterEntry) -> str:
             words.append(f"th {side} {'!= ' if ports.negated else ''}{ports.low}-{ports.high}")
     if entry.established:
         words.append("tcp flags & (ack | rst) != 0")
-    if entry.icmp_type is not None:
-        words.append(f"icmp type {_protocol(entry.icmp_type)}")
+    words += [f"tcp flags & {_protocol(flag)} != 0" for flag in entry.tcp_flags]
+    if entry.icmp is not None:
+        kind, code = entry.icmp
+        words.append(f"icmp type {kind}")
+        words += [f"icmp code {code}"] if code is not None else []
+    if entry.fragments:
+        words.append("ip frag-off & 0x1fff != 0")
     return "".join(f"{word} " for word in words)
+
+
+def _between(entry: FilterEntry) -> list[str]:
+    """Its addresses: whole ones, or where a mask has ones."""
+    words = []
+    for side, (address, mask) in (("saddr", entry.source), ("daddr", entry.target)):
+        if int(mask) == 0xFFFFFFFF:
+            words.append(f"ip {side} {address}")
+        elif int(mask):
+            words.append(f"ip {side} & {mask} == {address}")
+    return words
 
 
 def _protocol(value: str) -> str:

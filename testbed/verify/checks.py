@@ -146,7 +146,7 @@ def _controls(live: LiveLab, pairs: list[_Pair]) -> Iterator[_Pair]:
     """For each source something that must answer it: its first gateway, or else a neighbour."""
     for source in dict.fromkeys(pair.source for pair in pairs):
         node = split_end(source)[0]
-        gateways = [gateway for _, gateway in live.plan.nodes[node].routes]
+        gateways = [gateway for _, gateway, _ in live.plan.nodes[node].routes]
         neighbours = [
             address.ip
             for link, _ in live.plan.attachments_of(node)

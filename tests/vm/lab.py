@@ -167,8 +167,8 @@ class VmLab:
             for address in tunnel.addresses:
                 yield f"addr add {address} dev {tunnel.name}"
             yield f"link set {tunnel.name} up"
-        for prefix, gateway in self.plan.nodes[node].routes:
-            yield f"route add {prefix} via {gateway}"
+        for prefix, gateway, metric in self.plan.nodes[node].routes:
+            yield f"route add {prefix} via {gateway}{f' metric {metric}' if metric else ''}"
         for prefix, name in self.plan.nodes[node].tunnel_routes:
             yield f"route add {prefix} dev {name}"
 

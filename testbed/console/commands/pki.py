@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
 from typing import TYPE_CHECKING
 
 from testbed.console.session import Exec
 from testbed.deadline import Deadline
 from testbed.device.ios.pki import router_fqdn, serial_number
-from testbed.errors import EnrolmentError, TestbedError
+from testbed.errors import DaemonError, EnrolmentError, TestbedError
 from testbed.ios.names import parse_interface
 from testbed.runtime.vclock import CLOCK_FILE, read_clock
 
@@ -22,9 +24,18 @@ if TYPE_CHECKING:
     from testbed.ios.configuration import Statement
     from testbed.ios.grammar import Match
 
-__all__ = ["ACTIONS", "COMMANDS", "enable_server", "grouped", "remove_trustpoint", "server_enabled"]
+__all__ = [
+    "ACTIONS",
+    "COMMANDS",
+    "enable_server",
+    "forget_server",
+    "grouped",
+    "remove_server",
+    "remove_trustpoint",
+    "server_enabled",
+]
 
-_BITS = range(360, 4097)
+_BITS, _LEAST_BITS = range(360, 4097), 512
 _SHORTEST = 7  # characters of a passphrase
 _ENABLE_S, _CLOCK_S = 30.0, 5.0
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
@@ -51,21 +62,11 @@ def _generate(session: Session, match: Match[Exec]) -> None:
     if not _LABEL.fullmatch(label):
         session.out("% Invalid key label\n")
         return
-    there = _key_path(session, label).exists()
-    bits = match.get("modulus")
-    if not there:
-        session.out(f"The name for the keys will be: {label}\n")
-    else:
-        session.out(f"% You already have RSA keys defined named {label}.\n")
-        if bits is None:
-            if not session.confirm("% Do you really want to replace them? [yes/no]: "):
-                return
-        else:
-            session.out("% They will be replaced.\n")
+    bits = _size(session, match, label)
     if bits is None:
-        bits = _ask_bits(session)
-    else:
-        session.out(f"\n% The key modulus size is {bits} bits\n")
+        return
+    if {"usage-keys", "signature", "encryption"} & set(match.lists.get("flag", [])):
+        session.out("% One general-purpose key pair is made: it is what enrolment takes here.\n")
     how = "exportable" if "exportable" in match.lists.get("flag", []) else "non-exportable"
     session.out(f"% Generating {bits} bit RSA keys, keys will be {how}...\n")
     begun = router.uptime_s()
@@ -76,6 +77,27 @@ def _generate(session: Session, match: Match[Exec]) -> None:
         session.syslog.write(
             "CRYPTO_ENGINE-5-KEY_ADDITION", f"A key named {label} has been generated or imported by crypto-engine"
         )
+
+
+def _size(session: Session, match: Match[Exec], label: str) -> int | None:
+    """How many bits a key of this label shall have; None if there is to be none."""
+    bits: int | None = match.get("modulus")
+    if not _key_path(session, label).exists():
+        session.out(f"The name for the keys will be: {label}\n")
+    else:
+        session.out(f"% You already have RSA keys defined named {label}.\n")
+        if bits is not None:
+            session.out("% They will be replaced.\n")
+        elif not session.confirm("% Do you really want to replace them? [yes/no]: "):
+            return None
+    if bits is None:
+        bits = _ask_bits(session)
+    else:
+        session.out(f"\n% The key modulus size is {bits} bits\n")
+    if bits < _LEAST_BITS:
+        session.out(f"% The crypto library makes no keys of less than {_LEAST_BITS} bits.\n")
+        return None
+    return bits
 
 
 def _key_path(session: Session, label: str) -> Path:
@@ -171,6 +193,23 @@ def remove_trustpoint(session: Session, name: str) -> bool:
     enrolment.forget()
     session.out("% Be sure to ask the CA administrator to revoke your certificates.\n\n")
     return True
+
+
+def remove_server(session: Session, name: str) -> bool:
+    """What `no crypto pki server` asks. False: it stays."""
+    if session.router.authority is None and not _server_folder(session).exists():
+        return True
+    session.out("% CA certificate, Keypair, CRL and database files will be deleted.\n")
+    return session.confirm(f"Do you wish to continue and remove {name}? [yes/no]: ")
+
+
+def forget_server(session: Session) -> None:
+    """Delete what it has kept, when it does not run any more."""
+    shutil.rmtree(_server_folder(session), ignore_errors=True)
+
+
+def _server_folder(session: Session) -> Path:
+    return session.router.state.identity.directory / "nvram" / "ca"
 
 
 def _enroll(session: Session, match: Match[Exec]) -> None:
@@ -315,7 +354,7 @@ def enable_server(session: Session, name: str, section: Statement) -> bool:
     """What `no shutdown` of a certificate server asks, the first time. False: it stays shut down."""
     router = session.router
     session.out("%Some server settings cannot be changed after CA certificate generation.\n")
-    folder = router.state.identity.directory / "nvram" / "ca"
+    folder = _server_folder(session)
     key = folder / "ca-1.key"
     if key.exists():
         return True
@@ -384,24 +423,36 @@ def _authority(session: Session, match: Match[Exec]) -> CertificateAuthority | N
     return authority
 
 
+@contextlib.contextmanager
+def _told(session: Session) -> Iterator[None]:
+    """What the server refuses is said in a line, not in the words of a daemon."""
+    try:
+        yield
+    except DaemonError as failure:
+        session.out(f"% {failure.seen or failure.what}\n")
+
+
 def _grant(session: Session, match: Match[Exec]) -> None:
     authority = _authority(session, match)
     if authority is not None:
-        authority.grant(match.get("request") if match.get("all") is None else "all")
+        with _told(session):
+            authority.grant(match.get("request") if match.get("all") is None else "all")
 
 
 def _reject(session: Session, match: Match[Exec]) -> None:
     authority = _authority(session, match)
     for number in _numbers(authority, match):
         if authority is not None:
-            authority.reject(number)
+            with _told(session):
+                authority.reject(number)
 
 
 def _remove(session: Session, match: Match[Exec]) -> None:
     authority = _authority(session, match)
     for number in _numbers(authority, match):
         if authority is not None:
-            authority.remove(number)
+            with _told(session):
+                authority.remove(number)
 
 
 def _numbers(authority: CertificateAuthority | None, match: Match[Exec]) -> list[int]:
@@ -415,8 +466,9 @@ def _numbers(authority: CertificateAuthority | None, match: Match[Exec]) -> list
 def _revoke(session: Session, match: Match[Exec]) -> None:
     authority = _authority(session, match)
     if authority is not None:
-        authority.revoke(int(match.get("serial").removeprefix("0x"), 16))
-        session.out("% Certificate " + match.get("serial") + " succesfully revoked.\n")
+        with _told(session):
+            authority.revoke(int(match.get("serial"), 16))
+            session.out("% Certificate " + match.get("serial") + " succesfully revoked.\n")
 
 
 def _password(session: Session, match: Match[Exec]) -> None:
@@ -438,7 +490,7 @@ COMMANDS = (
     Exec(f"{_SERVER} grant {{all=all | <request:1-999999>}}", _grant),
     Exec(f"{_SERVER} reject {{all=all | <request:1-999999>}}", _reject),
     Exec(f"{_SERVER} remove {{all=all | <request:1-999999>}}", _remove),
-    Exec(f"{_SERVER} revoke <serial:word>", _revoke),
+    Exec(f"{_SERVER} revoke <serial:serial>", _revoke),
     Exec(f"{_SERVER} password generate [<minutes:1-1440>]", _password),
     Exec(f"{_SERVER} crl", _crl),
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, ip_address
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address
 from typing import TYPE_CHECKING
 
 from testbed.console.session import Exec
 from testbed.ios.names import parse_interface
+from testbed.network.facts import route_facts
 from testbed.network.probe import Echo, echo, hop
 
 if TYPE_CHECKING:
@@ -26,7 +27,25 @@ def _ends(session: Session, match: Match[Exec]) -> tuple[IPv4Address, IPv4Addres
     if target is None:
         return None
     wanted, source = _source(session, match)
+    if not wanted:
+        source = _outgoing(session, target)
     return None if wanted and source is None else (target, source)
+
+
+def _outgoing(session: Session, target: IPv4Address) -> IPv4Address | None:
+    """The address of the interface by which the routing table leads there, as IOS takes it.
+
+    The kernel would take what charon's own table for the tunnel says: an address that the tunnel protects.
+    """
+    routes = [
+        route for route in route_facts(session.router.state.namespace) if target in IPv4Network(route.destination)
+    ]
+    if not routes:
+        return None
+    best = max(routes, key=lambda route: (IPv4Network(route.destination).prefixlen, -route.metric))
+    fact = session.router.interfaces().get(best.interface)
+    own = [IPv4Interface(item) for item in fact.addresses if ":" not in item] if fact is not None else []
+    return own[0].ip if own else None
 
 
 def _ping(session: Session, match: Match[Exec]) -> None:
@@ -42,6 +61,7 @@ def _ping(session: Session, match: Match[Exec]) -> None:
         size=match.get("size", 100),
         timeout_s=match.get("timeout", 2),
         df=match.get("df") is not None,
+        told=_shows_source(match),
     )
 
 
@@ -51,9 +71,9 @@ def _extended(session: Session, _match: Match[Exec]) -> None:
     target = _address(session, session.ask("Target IP address: "))
     if target is None:
         return
-    repeat = _number(session, "Repeat count [5]: ", 5)
-    size = _number(session, "Datagram size [100]: ", 100)
-    timeout_s = _number(session, "Timeout in seconds [2]: ", 2)
+    repeat = _number(session, "Repeat count [5]: ", 5, 1, 2147483647)
+    size = _number(session, "Datagram size [100]: ", 100, 36, 18024)
+    timeout_s = _number(session, "Timeout in seconds [2]: ", 2, 0, 3600)
     source: IPv4Address | None = None
     df = False
     if session.ask("Extended commands [n]: ").lower().startswith("y"):
@@ -71,12 +91,20 @@ def _extended(session: Session, _match: Match[Exec]) -> None:
         session.ask("Data pattern [0xABCD]: ")
         session.ask("Loose, Strict, Record, Timestamp, Verbose[none]: ")
     session.ask("Sweep range of sizes [n]: ")
-    _send(session, target, source, repeat=repeat, size=size, timeout_s=timeout_s, df=df)
+    told = source is not None
+    source = source or _outgoing(session, target)
+    _send(session, target, source, repeat=repeat, size=size, timeout_s=timeout_s, df=df, told=told)
 
 
-def _number(session: Session, prompt: str, default: int) -> int:
-    answer = session.ask(prompt)
-    return int(answer) if answer.isdecimal() and len(answer) < 10 else default
+def _number(session: Session, prompt: str, default: int, low: int, high: int) -> int:
+    """A number of that range; what is none is asked for again, as IOS does."""
+    while True:
+        answer = session.ask(prompt)
+        if not answer:
+            return default
+        if answer.isdecimal() and low <= int(answer[:10]) <= high:
+            return int(answer)
+        session.out(f"% A decimal number between {low} and {high}.\n")
 
 
 def _address(session: Session, text: str) -> IPv4Address | None:
@@ -121,6 +149,10 @@ def _of_interface(session: Session, text: str) -> IPv4Address | None:
     return None
 
 
+def _shows_source(match: Match[Exec]) -> bool:
+    return match.get("source_interface") is not None or match.get("source_ip") is not None
+
+
 def _send(
     session: Session,
     target: IPv4Address,
@@ -130,11 +162,12 @@ def _send(
     size: int,
     timeout_s: int,
     df: bool,
+    told: bool,
 ) -> None:
     """One after the other, as IOS does: the next one when the answer is there, or has been waited for."""
     session.out("Type escape sequence to abort.\n")
     session.out(f"Sending {repeat}, {size}-byte ICMP Echos to {target}, timeout is {timeout_s} seconds:\n")
-    if source is not None:
+    if told:
         session.out(f"Packet sent with a source address of {source} \n")
     if df:
         session.out("Packet sent with the DF bit set\n")

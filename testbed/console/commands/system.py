@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import calendar
+import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from testbed.console.session import Exec
 from testbed.console.syslog import DEBUGS, debugs, zone
 from testbed.daemons.chronyd import move_clock
+from testbed.device.ios.lists import list_names
 from testbed.ios.reader import Editor, complaint
 
 if TYPE_CHECKING:
@@ -140,8 +142,29 @@ def _clear_logging(session: Session, _match: Match[Exec]) -> None:
         session.router.store.log.unlink(missing_ok=True)
 
 
-def _clear_lists(session: Session, _match: Match[Exec]) -> None:
-    session.router.execute(["nft", "reset", "rules"])
+def _clear_lists(session: Session, match: Match[Exec]) -> None:
+    """Of one list, or of all. Those of crypto maps are what their SAs carried, and last as long as these."""
+    wanted = match.get("acl")
+    if wanted is not None and wanted not in list_names(session.router.configuration):
+        session.out(f"% Access-list {wanted} does not exist\n")
+        return
+    for family, table in (("inet", "testbed_filter"), ("ip", "testbed_nat")):
+        if table not in session.router.ask("nft", "list", "tables"):
+            continue
+        for rule in json.loads(session.router.ask("nft", "-a", "-j", "list", "table", family, table))["nftables"]:
+            found = rule.get("rule", {})
+            if found.get("comment", "").rpartition(" ")[0] == (wanted or found.get("comment", "").rpartition(" ")[0]):
+                _reset(session, found)
+
+
+def _reset(session: Session, rule: dict[str, Any]) -> None:
+    where = [str(rule.get(key, "")) for key in ("family", "table", "chain")]
+    if "handle" in rule and "comment" in rule:
+        session.router.execute(["nft", "reset", "rule", *where, "handle", str(rule["handle"])])
+
+
+def _clear_arp(session: Session, _match: Match[Exec]) -> None:
+    session.router.execute(["ip", "neigh", "flush", "all"])
 
 
 def _help(_session: Session, _match: Match[Exec]) -> Iterator[str]:
@@ -174,5 +197,5 @@ COMMANDS = (
     Exec("no debug {all | crypto what=isakmp|ipsec|pki|ikev2}", _undebug),
     Exec("clear logging", _clear_logging),
     Exec("clear access-list counters [<acl:name>]", _clear_lists),
-    Exec("clear {counters | line | arp-cache | ip} [<text:line>]", _nothing),
+    Exec("clear arp-cache", _clear_arp),
 )

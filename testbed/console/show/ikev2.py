@@ -95,7 +95,8 @@ def _detail(router: LiveRouter, sa: IkeSa) -> Iterator[str]:
 def _sa(session: Session, match: Match[Exec]) -> Iterator[str]:
     router = session.router
     detailed = match.get("detailed") is not None
-    found = [sa for sa in router.sas() if sa.version == 2]
+    peer = match.get("peer")
+    found = [sa for sa in router.sas() if sa.version == 2 and (peer is None or sa.remote_address == str(peer))]
     gap = " " if router.is_xe else "  "
     yield f"{'' if router.is_xe else ' '}IPv4 Crypto IKEv2{gap}SA "
     yield ""

@@ -74,8 +74,12 @@ def _maps(session: Session, match: Match[Exec]) -> Iterator[str]:
     if not names:
         yield "No crypto maps found."
         return
+    if match.get("map") is not None and match.get("map") not in names:
+        yield f"% Crypto map {match.get('map')} does not exist."
     for name in names:
         if match.get("map") not in (None, name):
+            continue
+        if match.get("interface") is not None and match.get("interface") not in interfaces[name]:
             continue
         for entry in map_entries(router.context, name):
             yield from _map_entry(router, name, entry.sequence, entry.template)
@@ -164,9 +168,16 @@ def _transforms(statement: Statement) -> str:
 
 
 def _transform_sets(session: Session, match: Match[Exec]) -> Iterator[str]:
+    if match.get("set") not in (None, "default"):
+        yield from _own_sets(session, match)
+        return
     yield "Transform set default: { esp-aes esp-sha-hmac  } "
     yield "   will negotiate = { Transport,  }, "
     yield ""
+    yield from _own_sets(session, match)
+
+
+def _own_sets(session: Session, match: Match[Exec]) -> Iterator[str]:
     for statement in session.router.configuration.all("crypto ipsec transform-set"):
         if match.get("set") in (None, statement.get("set")):
             mode = statement.value("mode", "mode", "tunnel").capitalize()
@@ -222,6 +233,8 @@ def _ipsec_sa(session: Session, match: Match[Exec]) -> Iterator[str]:
     detail = match.get("detail") is not None
     for connection in router.device.connections:
         if match.get("peer") not in (None, connection.remote.address):
+            continue
+        if match.get("map") not in (None, _map_name(connection)):
             continue
         name = router.interface_name(connection.interface)
         if match.get("interface") not in (None, name):
@@ -372,6 +385,10 @@ def _session(session: Session, match: Match[Exec]) -> Iterator[str]:
         yield "S - SIP VPN"
         yield ""
     for connection in router.device.connections:
+        if match.get("remote") not in (None, connection.remote.address):
+            continue
+        if match.get("local") not in (None, connection.local.address):
+            continue
         own = [sa for sa in sas if sa.name == connection.name]
         yield from _one_session(router, connection, own, _inbound_drops(router) if detail else None)
 
@@ -483,12 +500,12 @@ def _algorithm(cipher: str | None, bits: int | None, integrity: str | None, *, i
 
 
 SHOW = (
-    Exec("show crypto map [{tag <map:name> | <map:name>}]", _maps, 1),
-    Exec("show crypto ipsec sa [{detail=detail | peer <peer:ip> [detail=detail] | interface <interface:interface>}]",
-         _ipsec_sa, 1),
+    Exec("show crypto map [{tag <map:name> | interface <interface:interface> | <map:name>}]", _maps, 1),
+    Exec("show crypto ipsec sa [{peer <peer:ip> | interface <interface:interface> | map <map:name> "
+         "| detail=detail}...]", _ipsec_sa, 1),
     Exec("show crypto ipsec transform-set [<set:name>]", _transform_sets, 1),
     Exec("show crypto ipsec profile", _profiles, 1),
     Exec("show crypto ipsec security-association [lifetime]", _lifetime, 1),
-    Exec("show crypto session [detail=detail]", _session, 1),
+    Exec("show crypto session [{remote <remote:ip> | local <local:ip> | detail=detail}...]", _session, 1),
     Exec("show crypto engine connections active", _engine, 1),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from testbed.console.session import Exec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from testbed.console.router import LiveRouter
     from testbed.console.session import Session
     from testbed.daemons.sa import IkeSa
     from testbed.ios.configuration import Statement
@@ -46,7 +47,8 @@ _SA_HASHES = {
     "HMAC_SHA2_512_256": "sha512",
 }
 # charon's states of an IKEv1 SA as IOS has them: the exchange, and what was sent last.
-_STATES = {"ESTABLISHED": "QM_IDLE", "REKEYED": "QM_IDLE", "DELETING": "MM_NO_STATE", "CONNECTING": "MM_KEY_EXCH"}
+_STATES = {"ESTABLISHED": "QM_IDLE", "REKEYED": "QM_IDLE", "DELETING": "MM_NO_STATE"}
+_NO_SPI = "0" * 16
 _LEGEND = (
     "Codes: C - IKE configuration mode, D - Dead Peer Detection",
     "       K - Keepalives, N - NAT-traversal",
@@ -136,6 +138,19 @@ def _key(session: Session, _match: Match[Exec]) -> Iterator[str]:
         yield f"{ring_name:<12} {shown:<43} {item.get('secret')}"
 
 
+def _exchange(router: LiveRouter, sa: IkeSa) -> str:
+    """How far an exchange has come: no word of the peer yet, its proposal, or the keys."""
+    if sa.state in _STATES:
+        return _STATES[sa.state]
+    connection = router.connection_of(sa.name)
+    mode = "AG" if connection is not None and connection.aggressive else "MM"
+    if sa.responder_spi in ("", _NO_SPI):
+        return f"{mode}_NO_STATE"
+    if sa.encryption is None:
+        return "MM_SA_SETUP" if mode == "MM" else "AG_INIT_EXCH"
+    return "MM_KEY_EXCH" if mode == "MM" else "AG_INIT_EXCH"
+
+
 def _sa(session: Session, _match: Match[Exec]) -> Iterator[str]:
     yield "IPv4 Crypto ISAKMP SA"
     yield "dst             src             state          conn-id status"
@@ -145,7 +160,7 @@ def _sa(session: Session, _match: Match[Exec]) -> Iterator[str]:
             (sa.remote_address, sa.local_address) if sa.initiator else (sa.local_address, sa.remote_address)
         )
         gone = " (deleted)" if sa.state == "DELETING" else ""
-        yield f"{target:<15} {source:<15} {_STATES.get(sa.state, 'MM_NO_STATE'):<13} {number:>8} ACTIVE{gone}"
+        yield f"{target:<15} {source:<15} {_exchange(session.router, sa):<13} {number:>8} ACTIVE{gone}"
     yield ""
     yield "IPv6 Crypto ISAKMP SA"
     yield ""

@@ -57,6 +57,9 @@ def when(router: LiveRouter, moment: datetime) -> str:
 
 def _server(session: Session, match: Match[Exec]) -> Iterator[str]:
     router = session.router
+    if match.get("server") is not None and not _is_server(session, match):
+        yield _no_server(match)
+        return
     for section in router.configuration.all("crypto pki server"):
         name = section.get("server")
         if match.get("server") not in (None, name):
@@ -74,7 +77,8 @@ def _server(session: Session, match: Match[Exec]) -> Iterator[str]:
             )
             yield f"    Issuer name: {section.value('issuer-name', 'dn') or f'CN={name}'}"
             continue
-        yield from _server_facts(router, authority.info(), section.value("issuer-name", "dn") or f"CN={name}")
+        info = authority.info()
+        yield from _server_facts(router, info, info.get("issuer", ""))
 
 
 def _server_facts(router: LiveRouter, info: dict[str, Any], issuer: str) -> Iterator[str]:
@@ -105,7 +109,19 @@ def _own_crl(router: LiveRouter) -> x509.CertificateRevocationList | None:
     return x509.load_der_x509_crl(der) if der is not None else None
 
 
-def _server_requests(session: Session, _match: Match[Exec]) -> Iterator[str]:
+def _is_server(session: Session, match: Match[Exec]) -> bool:
+    known = [item.get("server") for item in session.router.configuration.all("crypto pki server")]
+    return match.get("server") in known
+
+
+def _no_server(match: Match[Exec]) -> str:
+    return f"% Certificate server {match.get('server')} does not exist."
+
+
+def _server_requests(session: Session, match: Match[Exec]) -> Iterator[str]:
+    if not _is_server(session, match):
+        yield _no_server(match)
+        return
     authority = session.router.authority
     rows = authority.requests(state="pending") if authority is not None else []
     yield "Enrollment Request Database:"
@@ -124,8 +140,11 @@ def _server_requests(session: Session, _match: Match[Exec]) -> Iterator[str]:
         yield ""
 
 
-def _server_certificates(session: Session, _match: Match[Exec]) -> Iterator[str]:
+def _server_certificates(session: Session, match: Match[Exec]) -> Iterator[str]:
     router = session.router
+    if not _is_server(session, match):
+        yield _no_server(match)
+        return
     yield "Serial Issued date              Expire date               Subject Name"
     for row in router.authority.certificates() if router.authority is not None else []:
         if row["purpose"] == "tls":
@@ -134,8 +153,11 @@ def _server_certificates(session: Session, _match: Match[Exec]) -> Iterator[str]
         yield f"{row['serial']:<7X} {begin} {end}  {row['ios_subject']}"
 
 
-def _server_crl(session: Session, _match: Match[Exec]) -> Iterator[str]:
+def _server_crl(session: Session, match: Match[Exec]) -> Iterator[str]:
     router = session.router
+    if not _is_server(session, match):
+        yield _no_server(match)
+        return
     crl = _own_crl(router)
     if crl is None:
         yield "% There is no CRL."
@@ -415,31 +437,46 @@ def _points_of(router: LiveRouter, trustpoint: TrustpointConfig) -> list[str]:
 # -- keys
 
 
-def _keys(session: Session, _match: Match[Exec]) -> Iterator[str]:
-    router = session.router
-    folder = router.state.identity.directory / "nvram-private"
-    for path in sorted(folder.glob("*.pem"), key=lambda item: item.stat().st_mtime):
+def _keys(session: Session, match: Match[Exec]) -> Iterator[str]:
+    router, wanted = session.router, match.get("label")
+    made = {item.get("label"): item for item in router.configuration.all("crypto key generate rsa")}
+    for path in sorted(
+        (router.state.identity.directory / "nvram-private").glob("*.pem"), key=lambda item: item.stat().st_mtime
+    ):
         content = read_file(path)
-        if not content:
+        if not content or wanted not in (None, path.stem):
             continue
-        key = serialization.load_pem_private_key(content, None)
-        public = key.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         clock = router.clock()
-        if clock is not None:  # the file's time is this machine's
-            made = datetime.fromtimestamp(path.stat().st_mtime + clock.offset_s, UTC)
-        yield f"% Key pair was generated at: {when(router, made)}"
-        yield f"Key name: {path.stem}"
-        yield "Key type: RSA KEYS" if isinstance(key, rsa.RSAPrivateKey) else "Key type: EC KEYS"
-        yield " Storage Device: not specified"
-        yield " Usage: General Purpose Key"
-        yield " Key is not exportable."
-        yield " Key Data:"
-        digits = public.hex().upper()
-        for at in range(0, len(digits), 64):
-            yield f"  {grouped(digits[at : at + 64])} "
+        offset_s = clock.offset_s if clock is not None else 0.0  # the file's time is this machine's
+        moment = datetime.fromtimestamp(path.stat().st_mtime + offset_s, UTC)
+        exportable = path.stem in made and "exportable" in made[path.stem].every("flag")
+        public = serialization.load_pem_private_key(content, None).public_key()
+        yield from _key(router, path.stem, moment, public, exportable=exportable)
+    yield from _servers_key(router, wanted)
+
+
+def _servers_key(router: LiveRouter, wanted: str | None) -> Iterator[str]:
+    """The certificate server's, which has its name and is kept with it."""
+    info: dict[str, Any] = router.authority.info() if router.authority is not None else {"enabled": False}
+    if info["enabled"] and wanted in (None, info["name"]):
+        certificate = x509.load_pem_x509_certificate(info["authority"]["pem"].encode())
+        yield from _key(
+            router, info["name"], certificate.not_valid_before_utc, certificate.public_key(), exportable=False
+        )
+
+
+def _key(router: LiveRouter, name: str, made: datetime, public: Any, *, exportable: bool) -> Iterator[str]:
+    octets = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    yield f"% Key pair was generated at: {when(router, made)}"
+    yield f"Key name: {name}"
+    yield "Key type: RSA KEYS" if isinstance(public, rsa.RSAPublicKey) else "Key type: EC KEYS"
+    yield " Storage Device: not specified"
+    yield " Usage: General Purpose Key"
+    yield f" Key is {'' if exportable else 'not '}exportable."
+    yield " Key Data:"
+    digits = octets.hex().upper()
+    for at in range(0, len(digits), 64):
+        yield f"  {grouped(digits[at : at + 64])} "
 
 
 _SERVER = "show crypto pki server"
@@ -448,12 +485,14 @@ SHOW = (
     Exec(f"{_SERVER} <server:name> requests", _server_requests, 1),
     Exec(f"{_SERVER} <server:name> certificates", _server_certificates, 1),
     Exec(f"{_SERVER} <server:name> crl", _server_crl, 1),
-    Exec("show crypto pki certificates [<trustpoint:name>]", _certificates, 1),
+    Exec("crypto pki server <server:name> info requests", _server_requests),
+    Exec("crypto pki server <server:name> info crl", _server_crl),
+    Exec("show crypto pki certificates [<trustpoint:name> [verbose=verbose]]", _certificates, 1),
     Exec("show crypto pki certificates verbose=verbose [<trustpoint:name>]", _certificates, 1),
     Exec("show crypto pki trustpoints [<trustpoint:name>]", _trustpoints, 1),
     Exec("show crypto pki trustpoints [<trustpoint:name>] status", _trustpoints_status, 1),
     Exec("show crypto pki crls", _crls, 1),
     Exec("show crypto ca certificates [<trustpoint:name>]", _certificates, 1),
     Exec("show crypto ca trustpoints [<trustpoint:name>]", _trustpoints, 1),
-    Exec("show crypto key mypubkey {rsa | all}", _keys, 1),
+    Exec("show crypto key mypubkey {rsa | all} [<label:name>]", _keys, 1),
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from ipaddress import IPv4Interface, IPv4Network
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testbed.console.session import Exec
@@ -14,15 +16,27 @@ from testbed.device.ios.pki import serial_number
 from testbed.network.facts import route_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from ipaddress import IPv4Address
 
     from testbed.console.router import LiveRouter
     from testbed.console.session import Session
     from testbed.ios.configuration import Configuration
     from testbed.ios.grammar import Match
+    from testbed.network.facts import RouteFacts
 
 __all__ = ["SHOW", "running_lines"]
 
+_CODES = (
+    "Codes: L - local, C - connected, S - static, R - RIP, M - mobile, B - BGP",
+    "       D - EIGRP, EX - EIGRP external, O - OSPF, IA - OSPF inter area ",
+    "       i - IS-IS, su - IS-IS summary, L1 - IS-IS level-1, L2 - IS-IS level-2",
+    "       * - candidate default, U - per-user static route",
+    "       + - replicated route, % - next hop override",
+    "",
+)
+_LOG_OCTETS = 8192  # of `logging buffered`, without a size
+_LEVELS = {"errors": 3, "warnings": 4, "notifications": 5, "informational": 6, "debugging": 7}
 _UNITS = (("year", 31536000), ("week", 604800), ("day", 86400), ("hour", 3600), ("minute", 60))
 # Carried out when they are typed; in a start-up file they say what `up` does, and IOS never shows them.
 _DONE = {"crypto key generate rsa", "crypto pki authenticate", "crypto pki enroll"}
@@ -89,12 +103,14 @@ def _clock(session: Session, match: Match[Exec]) -> Iterator[str]:
         yield "Time source is NTP" if not mark else "No time source"
 
 
-def _interface_brief(session: Session, _match: Match[Exec]) -> Iterator[str]:
+def _interface_brief(session: Session, match: Match[Exec]) -> Iterator[str]:
     router = session.router
     facts = router.interfaces()
     yield "Interface                  IP-Address      OK? Method Status                Protocol"
     for section in router.configuration.all("interface"):
         name = section.get("interface")
+        if match.get("interface") not in (None, name):
+            continue
         fact = facts.get(name.linux.partition(".")[0])
         loopback = name.linux.startswith("lo")
         addresses = [IPv4Interface(item) for item in (fact.addresses if fact else ()) if ":" not in item]
@@ -138,20 +154,27 @@ def _interfaces(session: Session, match: Match[Exec]) -> Iterator[str]:
         yield f"     {counters.get('tx_errors', 0)} output errors, 0 collisions, 0 interface resets"
 
 
-def _routes(session: Session, _match: Match[Exec]) -> Iterator[str]:
+def _descriptions(session: Session, _match: Match[Exec]) -> Iterator[str]:
+    router, facts = session.router, session.router.interfaces()
+    yield "Interface                      Status         Protocol Description"
+    for section in router.configuration.all("interface"):
+        name = section.get("interface")
+        fact = facts.get("lo" if name.linux.startswith("lo") else name.linux.partition(".")[0])
+        status = "admin down" if section.says("shutdown") else "up" if fact is not None and fact.up else "down"
+        protocol = "up" if status == "up" and fact is not None and fact.carrier else "down"
+        yield f"{name.short:<30} {status:<14} {protocol:<8} {section.value('description', 'text', '')}"
+
+
+def _routes(session: Session, match: Match[Exec]) -> Iterator[str]:
     router = session.router
-    routes = route_facts(router.state.namespace)
-    yield "Codes: L - local, C - connected, S - static, R - RIP, M - mobile, B - BGP"
-    yield "       D - EIGRP, EX - EIGRP external, O - OSPF, IA - OSPF inter area "
-    yield "       i - IS-IS, su - IS-IS summary, L1 - IS-IS level-1, L2 - IS-IS level-2"
-    yield "       * - candidate default, U - per-user static route"
-    yield "       + - replicated route, % - next hop override"
-    yield ""
-    default = next((route for route in routes if route.destination == "0.0.0.0/0"), None)
-    if default is None:
-        yield "Gateway of last resort is not set"
-    else:
-        yield f"Gateway of last resort is {default.gateway} to network 0.0.0.0"
+    routes = _used(route_facts(router.state.namespace))
+    wanted = match.get("target")
+    if wanted is not None:
+        yield from _route_to(router, wanted, routes)
+        return
+    yield from _CODES
+    gateway = next((route.gateway for route in routes if route.destination == "0.0.0.0/0"), None)
+    yield f"Gateway of last resort is {f'{gateway} to network 0.0.0.0' if gateway else 'not set'}"
     yield ""
     lines: list[tuple[IPv4Network, int, str]] = []
     for route in routes:
@@ -159,7 +182,8 @@ def _routes(session: Session, _match: Match[Exec]) -> Iterator[str]:
         name = router.interface_name(route.interface)
         if route.gateway:
             code = "S*" if network.prefixlen == 0 else "S "
-            lines.append((network, 0, f"{code}{'   ' if code == 'S*' else '    '} {network} [1/0] via {route.gateway}"))
+            via = f"[{route.metric or 1}/0] via {route.gateway}"
+            lines.append((network, 0, f"{code}{'   ' if code == 'S*' else '    '} {network} {via}"))
         elif name != route.interface:
             lines.append((network, 0, f"C        {network} is directly connected, {name}"))
     for linux, fact in router.interfaces().items():
@@ -177,6 +201,34 @@ def _routes(session: Session, _match: Match[Exec]) -> Iterator[str]:
                 lines.append((IPv4Network(address.ip), 1, f"L        {address.ip}/32 is directly connected, {name}"))
     for _, _, line in sorted(lines):
         yield line
+
+
+def _used(routes: Iterable[RouteFacts]) -> list[RouteFacts]:
+    """Of several routes to one prefix those with the lowest distance, which is the kernel's metric."""
+    best: dict[str, int] = {}
+    known = list(routes)
+    for route in known:
+        best[route.destination] = min(best.get(route.destination, route.metric), route.metric)
+    return [route for route in known if route.metric == best[route.destination]]
+
+
+def _route_to(router: LiveRouter, target: IPv4Address, routes: list[RouteFacts]) -> Iterator[str]:
+    """`show ip route ADDRESS`: the most specific route to it."""
+    found = [route for route in routes if target in IPv4Network(route.destination)]
+    length = max((IPv4Network(route.destination).prefixlen for route in found), default=0)
+    found = [route for route in found if IPv4Network(route.destination).prefixlen == length]
+    if not found:
+        yield "% Network not in table"
+        return
+    kind = "static" if found[0].gateway else "connected"
+    distance = (found[0].metric or 1) if found[0].gateway else 0
+    yield f"Routing entry for {found[0].destination}"
+    how = "" if found[0].gateway else " (connected, via interface)"
+    yield f'  Known via "{kind}", distance {distance}, metric 0{how}'
+    yield "  Routing Descriptor Blocks:"
+    for route in found:
+        yield f"  * {route.gateway or f'directly connected, via {router.interface_name(route.interface)}'}"
+        yield "      Route metric is 0, traffic share count is 1"
 
 
 def _loopback(router: LiveRouter, address: IPv4Interface) -> str:
@@ -212,8 +264,10 @@ def _shown_entry(text: str) -> str:
 def _hits(router: LiveRouter) -> dict[tuple[str, int], int]:
     """How many packets each entry has matched: of a filter as nft counts them, of a crypto map what its SAs carried."""
     found: dict[tuple[str, int], int] = {}
-    if router.device.filters:
-        rules = json.loads(router.ask("nft", "-j", "list", "table", "inet", "testbed_filter"))["nftables"]
+    tables = [("inet", "testbed_filter")] if router.device.filters else []
+    tables += [("ip", "testbed_nat")] if router.device.source_nat else []
+    for table in tables:
+        rules = json.loads(router.ask("nft", "-j", "list", "table", *table))["nftables"]
         for rule in (item["rule"] for item in rules if "rule" in item):
             name, _, index = rule.get("comment", "").rpartition(" ")
             packets = next((part["counter"]["packets"] for part in rule["expr"] if "counter" in part), 0)
@@ -301,14 +355,33 @@ def _logging(session: Session, _match: Match[Exec]) -> Iterator[str]:
         "filtering disabled)"
     )
     yield ""
+    buffered = session.router.configuration.one("logging buffered")
+    level = buffered.get("level", "debugging") if buffered else "debugging"
+    size = buffered.get("size", _LOG_OCTETS) if buffered else None
+    lines = _buffered(lines, _LEVELS[level], size)
     yield f"    Console logging: level debugging, {len(lines)} messages logged, xml disabled,"
     yield "                     filtering disabled"
-    yield f"    Buffer logging:  level debugging, {len(lines)} messages logged, xml disabled,"
+    yield f"    Buffer logging:  level {level}, {len(lines)} messages logged, xml disabled,"
     yield "                    filtering disabled"
     yield ""
-    yield "Log Buffer (8192 bytes):"
+    yield f"Log Buffer ({size or _LOG_OCTETS} bytes):"
     yield ""
     yield from lines
+
+
+def _buffered(lines: list[str], level: int, octets: int | None) -> list[str]:
+    """The latest messages of this severity and worse; of a buffer whose size is configured, those that fit into it."""
+    kept: list[str] = []
+    for line in reversed(lines):
+        found = re.search(r": %[A-Z0-9_]+-([0-7])-", line)
+        if int(found[1] if found else 7) > level:
+            continue
+        if octets is not None:
+            octets -= len(line) + 1
+            if octets < 0:
+                break
+        kept.append(line)
+    return kept[::-1]
 
 
 def _debugging(session: Session, _match: Match[Exec]) -> Iterator[str]:
@@ -339,21 +412,36 @@ def _nat(session: Session, _match: Match[Exec]) -> Iterator[str]:
     yield "Pro Inside global      Inside local       Outside local      Outside global"
     for nat in session.router.device.static_nat:
         yield f"--- {nat.outside!s:<18} {nat.inside!s:<18} ---                ---"
-    for line in session.router.ask("cat", "/proc/net/nf_conntrack").splitlines() if _has_conntrack(session) else ():
-        fields = dict(part.split("=", 1) for part in reversed(line.split()) if "=" in part)
-        yield f"{line.split()[2]:<3} {fields.get('dst', ''):<18} {fields.get('src', ''):<18}"
+    flows = Path(f"/proc/{session.router.state.pid}/net/nf_conntrack")
+    if session.router.device.source_nat and flows.exists():
+        for line in flows.read_text().splitlines():
+            yield from _translation(line)
 
 
-def _has_conntrack(session: Session) -> bool:
-    return bool(session.router.device.source_nat) and "nf_conntrack" in session.router.ask("ls", "/proc/net")
+def _translation(line: str) -> Iterator[str]:
+    """One flow of the kernel's: the addresses of its two directions, which differ if it is translated."""
+    words = line.split()
+    fields = [part.split("=", 1) for part in words if "=" in part]
+    source, target, _, outside = ([value for name, value in fields if name in ("src", "dst")] + [""] * 4)[:4]
+    ports = [value for name, value in fields if name in ("sport", "dport", "id")]
+    if not outside or outside == source:
+        return
+    inside, other, *_ = (
+        *(f":{port}" for port in ports),
+        *([f":{ports[0]}"] if len(ports) < 4 and ports else []),
+        "",
+        "",
+    )
+    yield f"{words[2]:<3} {outside + inside:<18} {source + inside:<18} {target + other:<18} {target + other}"
 
 
 SHOW = (
     Exec("show version", _version, 1),
     Exec("show clock [detail=detail]", _clock, 1),
-    Exec("show ip interface brief", _interface_brief, 1),
+    Exec("show ip interface brief [<interface:interface>]", _interface_brief, 1),
+    Exec("show interfaces description", _descriptions, 1),
     Exec("show interfaces [<interface:interface>]", _interfaces, 1),
-    Exec("show ip route [static]", _routes, 1),
+    Exec("show ip route [{static | <target:ip>}]", _routes, 1),
     Exec("show ip nat translations", _nat, 1),
     Exec("show access-lists [<acl:name>]", _access_lists, 1),
     Exec("show ip access-lists [<acl:name>]", _access_lists, 1),

@@ -11,6 +11,7 @@ from testbed.device.ios.pki import router_fqdn
 from testbed.device.ios.proposals import esp_proposals, ike_policies, ikev2_proposals
 from testbed.device.ios.tunnels import tunnel_section
 from testbed.device.model import ChildConfig, ConnectionConfig, IkeEnd, PreSharedKey
+from testbed.ios.addresses import interface_addresses
 from testbed.ios.arguments import netmask_prefix
 from testbed.topology.secrets import SecretValue
 
@@ -79,14 +80,30 @@ def compile_crypto(
         if address is None or not interface.enabled:
             context.note(statement, f"{interface.name} has no address, or is shut down")
             continue
+        source = _local_address(context, statement.get("map"))
+        if not context.configuration.says("crypto isakmp enable"):
+            context.note(statement, "`no crypto isakmp enable`: no map is loaded")
+            continue
         entries = list(map_entries(context, statement.get("map")))
         if not entries:
             context.note(statement, f"there is no crypto map {statement.get('map')}")
         for entry in entries:
-            compiler.entry(entry, interface, IPv4Address(address))
+            compiler.entry(entry, interface, source or IPv4Address(address))
     for tunnel in tunnels:
         compiler.tunnel(tunnel, next(item for item in interfaces if item.name == tunnel.source))
     return tuple(compiler.connections), tuple(compiler.keys())
+
+
+def _local_address(context: Context, name: str) -> IPv4Address | None:
+    """The address that `crypto map NAME local-address INTERFACE` says; that of the map's own interface without it."""
+    found = [item for item in context.configuration.all("crypto map local-address") if item.get("map") == name]
+    if not found:
+        return None
+    wanted = found[0].get("interface").linux
+    own = [item.ip for item in interface_addresses(context.configuration).get(wanted, ()) if item.version == 4]
+    if not own:
+        context.note(found[0], f"{found[0].get('interface')} has no address")
+    return IPv4Address(own[0]) if own else None
 
 
 class _Compiler:
@@ -97,6 +114,8 @@ class _Compiler:
         self._policies = ike_policies(context)
         self.connections: list[ConnectionConfig] = []
         self._used: set[str] = set()
+        self._keyrings: set[str] = set()  # of IKEv2 profiles that are in use
+        self._inline: dict[str, tuple[dict[str, bytes], str]] = {}  # their keys and whose they are, by profile
 
     def entry(self, entry: _Entry, interface: InterfaceConfig, address: IPv4Address) -> None:
         """Add the connections of one entry: one for each peer, of which the first is called on traffic."""
@@ -109,7 +128,7 @@ class _Compiler:
             self._context.note(template, f"map {entry.label} is incomplete: no {missing}")
             return
         for number, peer in enumerate(peers or [_ANYONE]):
-            base = self._base(entry, peer)
+            base = self._base(entry, peer, address)
             if base is None:
                 continue
             name = self._name(entry, peer)
@@ -138,11 +157,12 @@ class _Compiler:
             return
         entry = _Entry(f"{section.get('interface')}-head-0", _HEAD, found[0])
         peer = section.value("tunnel destination", "address")
-        base, child = self._base(entry, peer), self._child(found[0], (_EVERYTHING, _EVERYTHING, "", ""))
+        address = IPv4Address(next(item.ip for item in source.addresses if item.version == 4))
+        base = self._base(entry, peer, address)
+        child = self._child(found[0], (_EVERYTHING, _EVERYTHING, "", ""))
         if base is None or child is None:
             context.note(section, f"IPsec profile {name} has no transform set, or nothing to authenticate with")
             return
-        address = next(item.ip for item in source.addresses if item.version == 4)
         connection = self._name(entry, peer)
         self.connections.append(
             replace(
@@ -151,7 +171,9 @@ class _Compiler:
                 interface=tunnel.name,
                 local=IkeEnd(address, base.local.identity or str(address)),
                 # Such a tunnel waits for no traffic: IOS negotiates as soon as the interface is up.
-                children=(replace(child, name=connection, start="start"),),
+                children=(
+                    replace(child, name=connection, start="none" if found[0].says("responder-only") else "start"),
+                ),
                 origin=f"crypto map {entry.label}",
                 if_id=tunnel.if_id,
             )
@@ -174,9 +196,9 @@ class _Compiler:
         self._used.add(name)
         return name
 
-    def _base(self, entry: _Entry, peer: IPv4Address) -> ConnectionConfig | None:
+    def _base(self, entry: _Entry, peer: IPv4Address, local: IPv4Address) -> ConnectionConfig | None:
         profile = entry.template.value("set ikev2-profile", "profile")
-        return self._ikev1(entry, peer) if profile is None else self._ikev2(entry, peer, profile)
+        return self._ikev1(entry, peer) if profile is None else self._ikev2(entry, peer, profile, local)
 
     def _ikev1(self, entry: _Entry, peer: IPv4Address) -> ConnectionConfig | None:
         context, template = self._context, entry.template
@@ -205,6 +227,7 @@ class _Compiler:
             proposals=proposals,
             lifetime_s=chosen.lifetime_s,
             dpd=keepalive.get("interval") if keepalive else None,
+            dpd_timeout_s=_silence(keepalive) if keepalive else None,
             trustpoint=trustpoint if signature else None,
         )
 
@@ -219,6 +242,7 @@ class _Compiler:
         proposals: tuple[str, ...],
         lifetime_s: int,
         dpd: int | None,
+        dpd_timeout_s: int | None = None,
         trustpoint: TrustpointConfig | None,
     ) -> ConnectionConfig:
         owner = self._context.owners.get(peer)
@@ -234,6 +258,7 @@ class _Compiler:
             proposals=proposals,
             lifetime_s=lifetime_s,
             dpd_delay_s=dpd,
+            dpd_timeout_s=dpd_timeout_s,
             initiator=owner is not None and order.index(self._context.node) < order.index(owner),
             children=(),
             trustpoint=trustpoint.name if trustpoint else None,
@@ -305,7 +330,10 @@ class _Compiler:
         if not proposals:
             return None
         local, remote, local_ports, remote_ports = what
-        replay = template.one("set security-association replay")
+        replay = template.one("set security-association replay") or self._configuration.one(
+            "crypto ipsec security-association replay"
+        )
+        idle_s = self._configuration.value("crypto ipsec security-association idle-time", "seconds")
         return ChildConfig(
             name="",
             local_selectors=(local,),
@@ -316,13 +344,16 @@ class _Compiler:
             lifetime_bytes=self._volume(template),
             transport=transport,
             replay_window=None if replay is None else int(replay.get("window", 0)),
-            inactivity_s=template.value("set security-association idle-time", "seconds"),
+            inactivity_s=template.value("set security-association idle-time", "seconds", idle_s),
             local_ports=local_ports,
             remote_ports=remote_ports,
         )
 
     def _sa_lifetime(self, template: Statement, unit: str, default: int) -> int:
         general = self._configuration.value(f"crypto ipsec security-association lifetime {unit}", unit, default)
+        days = template.value(f"set security-association lifetime {unit}", "days")
+        if days is not None:
+            return int(days) * 86400
         return int(template.value(f"set security-association lifetime {unit}", unit, general))
 
     def _volume(self, template: Statement) -> int | None:
@@ -335,7 +366,7 @@ class _Compiler:
 
     # -- IKEv2
 
-    def _ikev2(self, entry: _Entry, peer: IPv4Address, name: str) -> ConnectionConfig | None:
+    def _ikev2(self, entry: _Entry, peer: IPv4Address, name: str, local: IPv4Address) -> ConnectionConfig | None:
         context, template = self._context, entry.template
         found = [item for item in self._configuration.all("crypto ikev2 profile") if item.get("profile") == name]
         if not found:
@@ -356,14 +387,25 @@ class _Compiler:
         if signature and trustpoint is None:
             context.note(profile, f"IKEv2 profile {name} needs a trustpoint")
             return None
-        dpd = profile.one("dpd")
+        for other in matches[1:]:
+            context.note(other, "of several `match identity remote` of a profile the first one counts")
+        self._keyrings |= {item.get("keyring") for item in profile.all("keyring local")}
+        keys = {
+            item.get("side"): item.get("secret").encode()
+            for item in profile.all("authentication")
+            if item.get("secret")
+        }
+        if len(keys) == 2:
+            remote = _ikev2_remote(matches[0])
+            self._inline[name] = keys, remote if remote != "%any" or peer == _ANYONE else str(peer)
+        dpd = profile.one("dpd") or self._configuration.one("crypto ikev2 dpd")
         return self._connection(
             version=2,
             aggressive=False,
             identity=self._ikev2_identity(profile, trustpoint if signature else None),
             remote=_ikev2_remote(matches[0]),
             peer=peer,
-            proposals=ikev2_proposals(context),
+            proposals=ikev2_proposals(context, local),
             lifetime_s=profile.value("lifetime", "seconds", _IKE_LIFETIME_S),
             dpd=dpd.get("interval") if dpd else None,
             trustpoint=trustpoint if signature else None,
@@ -381,7 +423,7 @@ class _Compiler:
 
     def _key_for(self, peer: IPv4Address, profile: Statement | None) -> Statement | None:
         found = [item for item in self._pre_shared(profile) if _covers(item, peer)]
-        return max(found, key=lambda item: netmask_prefix(item.get("mask", _HOST)), default=None)
+        return max(found, key=_key_length, default=None)
 
     def _pre_shared(self, profile: Statement | None) -> list[Statement]:
         keys = [*self._configuration.all("crypto isakmp key")]
@@ -399,8 +441,11 @@ class _Compiler:
                 continue
             yield PreSharedKey(f"isakmp-{number}", SecretValue(secret.encode()), (_owner(item),))
         for ring in self._configuration.all("crypto ikev2 keyring"):
-            for peer in ring.all("peer"):
-                yield from self._peer_keys(ring, peer)
+            if ring.get("keyring") in self._keyrings:
+                for peer in ring.all("peer"):
+                    yield from self._peer_keys(ring, peer)
+        for profile, (keys, owner) in self._inline.items():
+            yield from self._pair_of_keys(f"ikev2-profile-{profile}", keys["remote"], keys["local"], (owner,))
 
     def _peer_keys(self, ring: Statement, peer: Statement) -> Iterator[PreSharedKey]:
         name = f"ikev2-{ring.get('keyring')}-{peer.get('peer')}"
@@ -413,12 +458,15 @@ class _Compiler:
         remote, local = keys.get("remote", both), keys.get("local", both)
         if remote is None or local is None:
             return
-        if _octets(remote) == _octets(local):
-            yield PreSharedKey(name, SecretValue(_octets(remote)), owners)
+        yield from self._pair_of_keys(name, _octets(remote), _octets(local), owners)
+
+    def _pair_of_keys(self, name: str, remote: bytes, local: bytes, owners: tuple[str, ...]) -> Iterator[PreSharedKey]:
+        """The peer's key and the router's own, which are one if they are alike."""
+        if remote == local:
+            yield PreSharedKey(name, SecretValue(remote), owners)
             return
-        own = self._own_identities()
-        yield PreSharedKey(f"{name}-remote", SecretValue(_octets(remote)), owners)
-        yield PreSharedKey(f"{name}-local", SecretValue(_octets(local)), own)
+        yield PreSharedKey(f"{name}-remote", SecretValue(remote), owners)
+        yield PreSharedKey(f"{name}-local", SecretValue(local), self._own_identities())
 
     def _own_identities(self) -> tuple[str, ...]:
         names = [connection.local.identity for connection in self.connections if connection.version == 2]
@@ -428,11 +476,21 @@ class _Compiler:
 _HOST = IPv4Address("255.255.255.255")
 
 
+def _silence(keepalive: Statement) -> int:
+    """How long a peer may say nothing: IOS asks five times more, every `retry` seconds, before it gives up."""
+    return int(keepalive.get("interval")) + 5 * int(keepalive.get("retry", 2))
+
+
 def _covers(key: Statement, peer: IPv4Address) -> bool:
     address = key.get("address")
     if address is None:
         return key.get("hostname") is not None
-    return peer in IPv4Network((address, netmask_prefix(key.get("mask", _HOST))), strict=False)
+    return peer in IPv4Network((address, _key_length(key)), strict=False)
+
+
+def _key_length(key: Statement) -> int:
+    """Of the prefix of peers that a key is for: `address 0.0.0.0` is for all of them, also without a mask."""
+    return 0 if key.get("address") == _ANYONE else netmask_prefix(key.get("mask", _HOST))
 
 
 def _owner(key: Statement) -> str:
@@ -441,8 +499,8 @@ def _owner(key: Statement) -> str:
         return str(key.get("hostname"))
     if key.get("prefix6") is not None:
         return str(key.get("prefix6").network)
-    length = netmask_prefix(key.get("mask", _HOST))
-    if length == 0 or key.get("address") == _ANYONE:
+    length = _key_length(key)
+    if length == 0:
         return "%any"
     return str(key.get("address")) if length == 32 else str(IPv4Network((key.get("address"), length), strict=False))
 

@@ -7,12 +7,13 @@ from ipaddress import IPv4Address, IPv4Network, ip_address
 from typing import TYPE_CHECKING
 
 from testbed.device.ios.crypto import compile_crypto
-from testbed.device.ios.lists import access_list, list_statements
+from testbed.device.ios.lists import access_list
 from testbed.device.ios.pki import compile_certificate_server, compile_trustpoints
 from testbed.device.ios.tunnels import compile_tunnels
 from testbed.device.model import (
     Device,
     InterfaceConfig,
+    NatClause,
     PacketFilter,
     SourceNat,
     StaticNat,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from testbed.device.ios.context import Context
-    from testbed.device.model import FilterEntry, TunnelInterface
+    from testbed.device.model import TunnelInterface
     from testbed.ios.configuration import Configuration, Statement
 
 __all__ = ["compile_device"]
@@ -98,9 +99,15 @@ def _routes(context: Context) -> Iterator[StaticRoute]:
         except ValueError:
             context.note(statement, "the prefix has bits outside its mask: `%Inconsistent address and mask`")
             continue
-        yield StaticRoute(prefix, statement.get("gateway"))
+        yield StaticRoute(prefix, statement.get("gateway"), _metric(statement))
     for statement in context.configuration.all("ipv6 route"):
-        yield StaticRoute(statement.get("prefix6").network, statement.get("gateway"))
+        yield StaticRoute(statement.get("prefix6").network, statement.get("gateway"), _metric(statement))
+
+
+def _metric(statement: Statement) -> int:
+    """The kernel's word for an administrative distance: the lower one is used, as long as its interface is up."""
+    distance = int(statement.get("distance", 1))
+    return 0 if distance == 1 else distance
 
 
 def _tunnel_routes(context: Context, tunnels: Sequence[TunnelInterface]) -> Iterator[tuple[IPv4Network, str]]:
@@ -136,14 +143,32 @@ def _ntp(context: Context) -> NtpConfig:
             if key is not None and key not in known:
                 context.note(statement, f"key {key} is not defined, or not trusted")
                 continue
+            limits = {name: statement.get(name) for name in ("version", "minpoll", "maxpoll")}
+            prefer = statement.has("prefer")
             servers.append(
-                NtpServerConfig(address, context.owners.get(address), key, nts=False, prefer=statement.has("prefer"))
+                NtpServerConfig(address, context.owners.get(address), key, nts=False, prefer=prefer, **limits)
             )
             continue
         context.note(statement, "a time server has to be named by its address")
     master = configuration.one("ntp master")
     stratum = None if master is None else master.get("stratum", _MASTER_STRATUM)
-    return NtpConfig(tuple(servers), tuple(keys), stratum, configuration.says("ntp authenticate"), ())
+    authenticate = configuration.says("ntp authenticate")
+    return NtpConfig(tuple(servers), tuple(keys), stratum, authenticate, (), _ntp_source(context))
+
+
+def _ntp_source(context: Context) -> IPv4Address | None:
+    """The address of `ntp source`; of a server's own `source` if there is no other."""
+    statement = context.configuration.one("ntp source") or next(
+        (item for item in context.configuration.all("ntp server") if item.get("interface") is not None), None
+    )
+    if statement is None:
+        return None
+    interface = statement.get("interface")
+    known = interface_addresses(context.configuration).get(interface.linux, ())
+    own = [IPv4Address(item.ip) for item in known if item.version == 4]
+    if not own:
+        context.note(statement, f"{interface} has no address")
+    return own[0] if own else None
 
 
 def _filters(context: Context, interfaces: Sequence[InterfaceConfig]) -> Iterator[PacketFilter]:
@@ -170,21 +195,31 @@ def _source_nat(context: Context, interfaces: Sequence[InterfaceConfig]) -> Iter
         for interface, section in _sections(context, interfaces)
         if any(item.get("side") == "inside" for item in section.all("ip nat"))
     )
-    for statement in configuration.all("ip nat inside source list"):
-        entries = access_list(configuration, statement.get("acl"))
-        yield SourceNat(statement.get("interface").linux, entries, inside)
-    for statement in configuration.all("ip nat inside source route-map"):
-        entries = tuple(_route_map(configuration, statement.get("route_map")))
-        yield SourceNat(statement.get("interface").linux, entries, inside)
+    statements: list[tuple[Statement, tuple[NatClause, ...]]] = [
+        (item, (_clause(configuration, item.get("acl"), takes=True),))
+        for item in configuration.all("ip nat inside source list")
+    ]
+    statements += [
+        (item, tuple(_route_map(configuration, item.get("route_map"))))
+        for item in configuration.all("ip nat inside source route-map")
+    ]
+    for statement, clauses in statements:
+        if not inside:
+            context.note(statement, "no interface is `ip nat inside`, so there is nothing to translate")
+            continue
+        yield SourceNat(statement.get("interface").linux, inside, clauses)
 
 
-def _route_map(configuration: Configuration, name: str) -> Iterator[FilterEntry]:
+def _clause(configuration: Configuration, acl: object, *, takes: bool) -> NatClause:
+    return NatClause(takes, str(acl), access_list(configuration, acl))
+
+
+def _route_map(configuration: Configuration, name: str) -> Iterator[NatClause]:
     clauses = [clause for clause in configuration.all("route-map") if clause.get("map") == name]
     for clause in sorted(clauses, key=lambda item: int(item.get("sequence"))):
         for match in clause.all("match ip address"):
             for acl in match.every("acl"):
-                if clause.get("action") == "permit" and list_statements(configuration, acl):
-                    yield from access_list(configuration, acl)
+                yield _clause(configuration, acl, takes=clause.get("action") == "permit")
 
 
 def _static_nat(context: Context) -> Iterator[StaticNat]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from testbed.device.model import FilterEntry, PortMatch
 from testbed.ios.arguments import wildcard_prefix
+from testbed.ios.icmp import ICMP_TYPES, TCP_FLAGS
 
 if TYPE_CHECKING:
     from testbed.ios.configuration import Configuration, Statement
@@ -14,8 +15,19 @@ if TYPE_CHECKING:
 __all__ = ["access_list", "list_names", "list_statements", "selectors"]
 
 _ALL, _NONE = IPv4Address("255.255.255.255"), IPv4Address(0)
-_PROTOCOLS = {"ahp": "ah", "ospf": "89", "gre": "47"}
-_NUMBERS = {"icmp": "icmp", "tcp": "tcp", "udp": "udp", "esp": "50", "ahp": "51", "gre": "47", "ospf": "89"}
+_PROTOCOLS = {"ahp": "ah", "ospf": "89", "gre": "47", "eigrp": "88", "pim": "103"}
+_NUMBERS = {
+    "icmp": "icmp",
+    "tcp": "tcp",
+    "udp": "udp",
+    "esp": "50",
+    "ahp": "51",
+    "gre": "47",
+    "ospf": "89",
+    "igmp": "2",
+    "eigrp": "88",
+    "pim": "103",
+}
 
 
 def list_names(configuration: Configuration) -> list[str]:
@@ -56,9 +68,9 @@ def _entry(statement: Statement) -> FilterEntry:
         source_ports=_ports(statement, "source"),
         target_ports=_ports(statement, "target"),
         established="established" in flags,
-        icmp_type={"echo": "echo-request", "echo-reply": "echo-reply", "unreachable": "destination-unreachable"}.get(
-            next((flag for flag in flags if flag in ("echo", "echo-reply", "unreachable")), "")
-        ),
+        icmp=next((ICMP_TYPES[flag] for flag in flags if flag in ICMP_TYPES), None),
+        tcp_flags=tuple(flag for flag in flags if flag in TCP_FLAGS),
+        fragments="fragments" in flags,
         text=entry_text(statement),
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from ipaddress import IPv4Address
 
     from testbed.device.ios.context import Context
     from testbed.ios.configuration import Statement
@@ -95,12 +96,16 @@ def _esp(statement: Statement) -> list[str]:
     return sorted(words, key=lambda word: word in _HASHES.values())
 
 
-def ikev2_proposals(context: Context) -> tuple[str, ...]:
-    """Those of the policies, or else of the smart default; AEAD ciphers apart, as strongSwan wants them."""
+def ikev2_proposals(context: Context, local: IPv4Address) -> tuple[str, ...]:
+    """Those of the policies for a local address, or else of the smart default; AEAD ciphers apart, as strongSwan
+    wants them.
+    """
     configuration = context.configuration
-    wanted = [
-        item.get("proposal") for policy in configuration.all("crypto ikev2 policy") for item in policy.all("proposal")
-    ]
+    policies = []
+    for policy in configuration.all("crypto ikev2 policy"):
+        addresses = [item.get("address") for item in policy.all("match address local")]
+        policies += [policy] if not addresses or local in addresses else []
+    wanted = [item.get("proposal") for policy in policies for item in policy.all("proposal")]
     sections = {item.get("proposal"): item for item in configuration.all("crypto ikev2 proposal")}
     found: list[str] = []
     for name in wanted:

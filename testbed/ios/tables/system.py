@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from testbed.ios.commands import compiled, kept, mode, refused
+from testbed.ios.icmp import ICMP_TYPES, TCP_FLAGS
 from testbed.ios.tables.crypto import GLOBAL as CRYPTO
 from testbed.ios.tables.pki import GLOBAL as PKI
 
@@ -11,14 +12,15 @@ __all__ = ["MODES"]
 _SECRET = "[type=0|5|7|8|9] <secret:line>"  # noqa: S105 - a pattern
 _FROM = "{source=any | source=host <source_ip:ip> | <source_ip:ip> <source_wildcard:wildcard>}"
 _TO = "{target=any | target=host <target_ip:ip> | <target_ip:ip> <target_wildcard:wildcard>}"
-_FLAGS = "[{flag=log|log-input|established|echo|echo-reply|unreachable}...]"
+_FLAGS = "[{flag=log|log-input|established|fragments|" + "|".join([*ICMP_TYPES, *TCP_FLAGS]) + "}...]"
 _PORTS = "[{side_op=eq|gt|lt|neq <side_port:port> | side_op=range <side_port:port> <side_port_to:port>}]"
-_PROTOCOL = "{protocol=ip|tcp|udp|icmp|esp|ahp|gre|ospf | <protocol:0-255>}"
+_PROTOCOL = "{protocol=ip|tcp|udp|icmp|igmp|esp|ahp|gre|eigrp|ospf|pim | <protocol:0-255>}"
 _STANDARD = "{source=any | source=host <source_ip:ip> | <source_ip:ip> [<source_wildcard:wildcard>]} [flag=log]"
 _EXTENDED = " ".join(
     (_PROTOCOL, _FROM, _PORTS.replace("side", "source"), _TO, _PORTS.replace("side", "target"), _FLAGS)
 )
 _ACL = "packet filter (nftables) or traffic selectors, wherever the list is used"
+_ROUTE = "[<distance:1-255>] [{name <route_name:word> | tag <tag:1-4294967295> | flag=permanent}...]"
 _OSPF = "dynamic routing is not built yet; use static routes"
 
 _GLOBAL = mode(
@@ -27,6 +29,10 @@ _GLOBAL = mode(
     kept("service <text:line>", key=("*",)),
     kept("platform <text:line>", key=("*",)),
     compiled("hostname <hostname:name>", "hostname: {hostname}"),
+    kept("mmi <text:line>", key=("*",)),
+    kept("call-home", "this router calls nobody", enters="config-call-home"),
+    kept("subscriber templating"),
+    kept("app-hosting <text:line>", key=("*",)),
     kept("boot-start-marker"),
     kept("boot-end-marker"),
     kept("boot <text:line>", key=("*",)),
@@ -44,6 +50,9 @@ _GLOBAL = mode(
     kept("ip source-route", default=True),
     kept("ip cef", default=True),
     kept("ipv6 cef"),
+    kept("ipv6 ioam <text:line>", key=("*",)),
+    kept("cdp run"),
+    kept("lldp run"),
     compiled("ip domain name <domain:host>", "FQDN of trustpoints: {domain}"),
     compiled("ip domain-name~domain+name <domain:host>", "FQDN of trustpoints: {domain}", name="ip domain name"),
     kept("ip domain lookup", "there is no name server", default=True),
@@ -87,11 +96,11 @@ _GLOBAL = mode(
     kept("ip nat word=pool|translation|service|portmap|log <text:line>", "this kind of NAT is not built", key=("*",),
          name="ip nat other"),
     compiled("ip default-gateway <gateway:ip>", "only without routing, so not here"),
-    compiled("ip route <prefix:ip> <mask:mask> <gateway:ip> [<distance:1-255>]", "route to {prefix}/{mask} via {gateway}",
+    compiled("ip route <prefix:ip> <mask:mask> <gateway:ip> " + _ROUTE, "route to {prefix}/{mask} via {gateway}",
              key=("prefix", "mask", "gateway")),
-    compiled("ip route <prefix:ip> <mask:mask> <interface:interface> <gateway:ip> [<distance:1-255>]",
+    compiled("ip route <prefix:ip> <mask:mask> <interface:interface> <gateway:ip> " + _ROUTE,
              "route to {prefix}/{mask} via {gateway}", key=("prefix", "mask", "gateway")),
-    compiled("ip route <prefix:ip> <mask:mask> <interface:interface> [<distance:1-255>]",
+    compiled("ip route <prefix:ip> <mask:mask> <interface:interface> " + _ROUTE,
              "route to {prefix}/{mask} over {interface.linux}", name="ip route interface",
              key=("prefix", "mask", "interface")),
     compiled("ipv6 route <prefix6:ip6prefix> <gateway:ip6> [<distance:1-254>]", "route to {prefix6} via {gateway}",
@@ -105,8 +114,8 @@ _GLOBAL = mode(
     compiled("ip access-list extended {<acl:100-199> | <acl:2000-2699> | <acl:name>}", _ACL, key=("acl",),
              enters="config-ext-nacl"),
     kept("access-list <acl:1-2699> remark <text:line>", "a remark", key=("*",)),
-    compiled(f"access-list {{<acl:1-99> | <acl:1300-1999>}} action=permit|deny {_STANDARD}", _ACL, key=("*",)),
-    compiled(f"access-list {{<acl:100-199> | <acl:2000-2699>}} action=permit|deny {_EXTENDED}", _ACL, key=("*",)),
+    compiled(f"access-list {{<acl:1-99> | <acl:1300-1999>}} action=permit|deny {_STANDARD}", _ACL, key=("*",), beside=True),
+    compiled(f"access-list {{<acl:100-199> | <acl:2000-2699>}} action=permit|deny {_EXTENDED}", _ACL, key=("*",), beside=True),
     compiled("route-map <map:name> action=permit|deny <sequence:0-65535>", "which traffic NAT takes",
              key=("map", "sequence"), enters="config-route-map"),
     kept("snmp-server <text:line>", key=("*",)),
@@ -115,6 +124,7 @@ _GLOBAL = mode(
     kept("control-plane", enters="config-cp"),
     kept("banner <kind:word> <text:line>", "shown by nobody", key=("kind",)),
     kept("alias <text:line>", key=("*",)),
+    kept("login <text:line>", key=("*",)),
     kept("line <text:line>", "the console lets in whoever the users name", key=("*",), enters="config-line"),
     kept("scheduler <text:line>", key=("*",)),
     compiled("ntp authentication-key <key:1-4294967295> {type=md5|sha1|hmac-sha2-256 <secret:word> | "
@@ -128,11 +138,11 @@ _GLOBAL = mode(
     compiled("ntp server <server:host> [{flag=prefer|iburst|burst | key <key:1-4294967295> | source <interface:interface> "
              "| version <version:1-4> | minpoll <minpoll:4-17> | maxpoll <maxpoll:4-17>}...]",
              "chrony.conf: server {server}", key=("server",)),
-    kept("ntp <text:line>", key=("*",)),
+    kept("ntp word=access-group|allow|broadcastdelay|clock-period|logging|max-associations|maxdistance|mindistance|orphan|"
+         "panic|passive|peer|refclock [<text:line>]", key=("*",), name="ntp other"),
     kept("mac address-table <text:line>", key=("*",)),
     kept("monitor <text:line>", key=("*",)),
     kept("netconf-yang"),
-    kept("login <text:line>", key=("*",)),
 )  # fmt: skip
 
 _PORT = "an interface of a virtual link has no such setting"
@@ -172,6 +182,8 @@ _INTERFACE = mode(
     kept("keepalive [<text:line>]", _PORT),
     kept("load-interval <text:line>", _PORT),
     kept("cdp enable", _PORT, default=True),
+    kept("mop word=enabled|sysid", _PORT, key=("*",)),
+    kept("lldp word=transmit|receive", _PORT, key=("*",)),
     kept("switchport [<text:line>]", _PORT, key=("*",)),
     compiled("ipv6 address <address6:ip6prefix>", "address {address6}", key=("address6",)),
     kept("ipv6 word=enable|nd|mtu|ospf|redirects|unreachables|traffic-filter|dhcp|rip|eigrp|verify [<text:line>]",
@@ -188,19 +200,21 @@ MODES = (
     _INTERFACE,
     mode(
         "config-std-nacl",
-        kept(f"{_SEQUENCE} remark <text:line>", "a remark", name="remark", key=("*",)),
-        compiled(f"{_SEQUENCE} action=permit|deny {_STANDARD}", _ACL, name="entry", key=("*",), sort=("sequence",)),
+        kept(f"{_SEQUENCE} remark <text:line>", "a remark", name="remark", key=("*",), sort=("sequence",)),
+        compiled(f"{_SEQUENCE} action=permit|deny {_STANDARD}", _ACL, name="entry", key=("*",), sort=("sequence",), beside=True),
     ),
     mode(
         "config-ext-nacl",
-        kept(f"{_SEQUENCE} remark <text:line>", "a remark", name="remark", key=("*",)),
-        compiled(f"{_SEQUENCE} action=permit|deny {_EXTENDED}", _ACL, name="entry", key=("*",), sort=("sequence",)),
+        kept(f"{_SEQUENCE} remark <text:line>", "a remark", name="remark", key=("*",), sort=("sequence",)),
+        compiled(f"{_SEQUENCE} action=permit|deny {_EXTENDED}", _ACL, name="entry", key=("*",), sort=("sequence",), beside=True),
     ),
     mode(
         "config-route-map",
         compiled("match ip address {<acl:1-199> | <acl:name>}", "what list {acl} permits", key=("acl",)),
         kept("word=set|match|description|continue [<text:line>]", "this part of a route-map is not built", key=("*",), name="other"),
     ),
+    mode("config-call-home", kept("word=active|contact-email-addr|destination|mail-server|profile|reporting|sender|site-id|"
+                                  "source-interface [<text:line>]", name="other", key=("*",))),
     mode("config-vrf", kept("word=rd|description|route-target|address-family [<text:line>]", key=("*",),
                             name="other")),
     mode("config-red", kept("word=mode|main-cpu [<text:line>]", key=("*",), name="other")),

@@ -470,7 +470,9 @@ def test_filters_and_nat() -> None:
         "access-list 101 permit tcp any host 192.168.10.10 eq 443\naccess-list 101 permit icmp any any echo\n"
         "access-list 101 deny ip 10.0.0.0 0.255.0.255 any log\naccess-list 1 permit 192.168.10.0 0.0.0.255\n"
         "access-list 120 deny ip 192.168.10.0 0.0.0.255 192.168.20.0 0.0.0.255\naccess-list 120 permit ip any any\n"
-        "route-map N permit 10\nmatch ip address 120\nexit\n"
+        "access-list 121 permit ip any 10.9.0.0 0.0.255.255\naccess-list 101 deny tcp any any syn\n"
+        "access-list 101 permit icmp any any host-unreachable\n"
+        "route-map N deny 5\nmatch ip address 121\nexit\nroute-map N permit 10\nmatch ip address 120\nexit\n"
         "ip nat inside source route-map N interface GigabitEthernet0/0 overload\n"
         "ip nat inside source static 192.168.10.5 203.0.113.9\n"
         "interface g0/0\nip address 203.0.113.2 255.255.255.252\nip access-group 101 in\nip nat outside\n"
@@ -480,11 +482,16 @@ def test_filters_and_nat() -> None:
     for line in (
         'iifname != "gi0-0" accept',
         'ip daddr 192.168.10.10 meta l4proto tcp th dport 443-443 counter accept comment "101 1"',
-        'meta l4proto icmp icmp type echo-request counter accept comment "101 2"',
+        'meta l4proto icmp icmp type 8 counter accept comment "101 2"',
+        'meta l4proto tcp tcp flags & syn != 0 counter drop comment "101 4"',
+        'meta l4proto icmp icmp type 3 icmp code 1 counter accept comment "101 5"',
         'ip saddr & 255.0.255.0 == 10.0.0.0 counter drop comment "101 3"',
         'counter drop comment "101 0"',
-        'oifname "gi0-0" fib saddr type != local ip saddr & 255.255.255.0 == 192.168.10.0 ip daddr & 255.255.255.0 == 192.168.20.0 return',
-        'oifname "gi0-0" fib saddr type != local masquerade',
+        'oifname "gi0-0" iifname { "gi0-1" } jump source_1',
+        "chain source_1 {\n    jump source_1_1\n    jump source_1_2\n  }",
+        'chain source_1_1 {\n    ip daddr & 255.255.0.0 == 10.9.0.0 counter accept comment "121 1"\n  }',
+        'ip saddr & 255.255.255.0 == 192.168.10.0 ip daddr & 255.255.255.0 == 192.168.20.0 counter return comment "120 1"',
+        'counter masquerade comment "120 2"',
         'iifname "gi0-0" ip daddr 203.0.113.9 dnat to 192.168.10.5',
     ):
         assert line in rules, line
