@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ROOMS = testbed.lab testbed.proof testbed.exchange testbed.matrix testbed.faults testbed.console testbed.guide testbed.ios testbed.testing testbed.pytest_plugin testbed.daemons testbed.network testbed.verify testbed.topology \
-	testbed.device testbed.render testbed.plan testbed.runtime testbed.graph testbed.events testbed.deadline testbed.errors
+	testbed.device testbed.render testbed.plan testbed.runtime testbed.graph testbed.successor testbed.events testbed.deadline testbed.errors
 
 .DEFAULT_GOAL := help
 .PHONY: help lab-up lab-down console guide prove test test-unit test-vm fuzz bench lint format docs clean

@@ -13,6 +13,7 @@ from testbed.cli import output
 from testbed.cli.common import RunningLabArgument, running_lab, settings_from
 
 app = typer.Typer()
+_COUNTED = ("line", "ike", "partition")  # faults that take hold of what passes
 
 
 @app.command(context_settings={"allow_interspersed_args": True})
@@ -50,6 +51,9 @@ def fault(
             with contextlib.suppress(KeyboardInterrupt):
                 threading.Event().wait(seconds)
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    declared = made.loaded.topology.faults.get(what)
+    if not told and (declared.kind if declared else what) in _COUNTED:
+        told = "it met nothing"
     output.console.print(f"{what} is over" + (f": {told}" if told else ""))
     if code:
         raise typer.Exit(code)

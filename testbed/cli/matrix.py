@@ -10,6 +10,7 @@ import typer
 
 from testbed.cli import output
 from testbed.cli.common import EXIT_FAILED, JsonOption, RunningLabArgument, running_lab
+from testbed.errors import SettingError
 
 if TYPE_CHECKING:
     from testbed.matrix import Axes, Outcome
@@ -49,7 +50,11 @@ def matrix(
     from testbed.matrix import cells, run_matrix, to_html, to_junit  # noqa: PLC0415
     from testbed.matrix import sweep as all_cells  # noqa: PLC0415
 
-    wanted = list(all_cells() if sweep else cells(_axes(version, auth, ike, esp, pfs, feature)))
+    axes = _axes(version, auth, ike, esp, pfs, feature)
+    if sweep and (auth or ike or esp or feature or pfs != "on"):
+        raise SettingError("--sweep tries every value of every axis", expected="no axis beside it but --version")
+    axes.check()
+    wanted = [cell for cell in all_cells() if cell.version in axes.versions] if sweep else list(cells(axes))
     made, begun = running_lab(lab), time.monotonic()
     outcomes = run_matrix(made, wanted, connection=connection, announce=None if as_json else _announce)
     taken = time.monotonic() - begun
@@ -68,7 +73,6 @@ def matrix(
 def _axes(
     version: str | None, auth: str | None, ike: str | None, esp: str | None, pfs: str, feature: str | None
 ) -> Axes:
-    from testbed.errors import SettingError  # noqa: PLC0415
     from testbed.matrix import Axes  # noqa: PLC0415
 
     if not set(pfs.split(",")) <= {"on", "off"}:

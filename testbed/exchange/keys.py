@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from testbed.errors import DaemonError
 from testbed.runtime.files import read_file, replace_content
+from testbed.successor import RESTORE, succeeded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,6 +126,12 @@ class KeyLog:
 
     def __enter__(self) -> KeyLog:
         self._before = read_file(self._directory / "files" / _SETTINGS.lstrip("/"))
+        memo = {
+            "nodes": [self._scene.near.node],
+            "initiate": self._scene.connection if self._scene.is_up else None,
+        }
+        self._successor = succeeded(self._scene.lab, RESTORE, memo)
+        self._successor.__enter__()
         try:
             self._run("sh", "-c", "umask 077; : > /run/testbed/keys")
             logged = self._before.replace(b"  filelog {\n", _LOGGER.encode(), 1)
@@ -150,6 +157,7 @@ class KeyLog:
             path = self._directory / "run" / _FILE
             self._log = read_file(path).decode(errors="replace")
             path.unlink(missing_ok=True)
+            self._successor.__exit__(None, None, None)
 
     def look(self) -> None:
         """Take note of the SAs that there are now: charon's log does not name what it makes the keys of."""

@@ -13,6 +13,7 @@ from testbed.exchange.keys import KeyLog
 from testbed.exchange.messages import read_messages, with_names_of
 from testbed.proof import find_scene
 from testbed.runtime.files import read_log
+from testbed.successor import RESTORE, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -52,8 +53,13 @@ class Phase:
 
     @property
     def round_trips(self) -> float:
-        """Half of the messages: each waits for the one before it."""
-        return self.count / 2
+        """Half of the messages: each waits for the one before it. An exchange in which nobody answers has none."""
+        sources: dict[tuple[str, int, str], list[str]] = {}
+        for message in self.messages:
+            if not message.retransmission:
+                key = (message.exchange, message.message_id, message.initiator_spi)
+                sources.setdefault(key, []).append(message.source)
+        return sum(len(said) for said in sources.values() if len(set(said)) > 1) / 2
 
     @property
     def bytes(self) -> int:
@@ -126,8 +132,9 @@ def compare(lab: Lab, connection: str | None = None, *, keys: Path | None = None
     scene = find_scene(lab, connection)
     was_up = scene.is_up
     found = []
+    memo = {"nodes": [scene.near.node, scene.far.node], "initiate": scene.connection if was_up else None}
     try:
-        with _keys_to(keys, scene) as log:
+        with succeeded(lab, RESTORE, memo), _keys_to(keys, scene) as log:
             for kind, (version, aggressive) in _KINDS.items():
                 scene.take_down()
                 for end in (scene.near, scene.far):

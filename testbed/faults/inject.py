@@ -6,25 +6,31 @@ import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
+
 from testbed.errors import TestbedError
 from testbed.faults.changes import CHANGES
 from testbed.faults.flood import flood
-from testbed.faults.guard import guarded
 from testbed.faults.line import BadLine, by_netem
 from testbed.faults.messages import IkeRule
+from testbed.network.claim import claimed
 from testbed.network.kernel import has_netem
 from testbed.network.links import fabric_name
 from testbed.network.namespace import named_path
 from testbed.network.netem import netem, remove_netem
-from testbed.topology.faults import Flood, IkeMessages, Line, Partition
+from testbed.successor import succeeded
+from testbed.topology.faults import Fault, Flood, IkeMessages, Line, Partition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from testbed.lab import Lab
 
 __all__ = ["end", "inject"]
+
+
+_END = f"{__name__}:end"
 
 
 @contextlib.contextmanager
@@ -35,12 +41,16 @@ def inject(lab: Lab, fault: Any) -> Iterator[Counter[str]]:
     """
     counts: Counter[str] = Counter()
     if type(fault) in _HOW:
-        with guarded(lab, fault, None), _HOW[type(fault)](lab, fault, counts) as given:
+        with _HOW[type(fault)](lab, fault, counts) as given:
             yield counts if given is None else given
         return
     change = CHANGES[type(fault)]
-    memo = change.look(lab, fault)
-    with guarded(lab, fault, memo):
+    where = getattr(fault, "node", None) or fault.link
+    with contextlib.ExitStack() as stack:
+        # Twice at once, the second would take what the first has done for what was before.
+        stack.enter_context(claimed(lab.name, f"{fault.kind} {where}", f"the fault '{fault.kind}' of '{where}'"))
+        memo = change.look(lab, fault)
+        stack.enter_context(succeeded(lab, _END, _told(fault, memo)))
         try:
             change.begin(lab, fault, memo)
         except BaseException:
@@ -53,21 +63,25 @@ def inject(lab: Lab, fault: Any) -> Iterator[Counter[str]]:
             change.end(lab, fault, memo)
 
 
-def end(lab: Lab, fault: Any, memo: Any) -> None:
+def _told(fault: Any, memo: Any) -> dict[str, Any]:
+    return {"fault": fault.model_dump(mode="json", exclude_unset=True), "memo": memo}
+
+
+def end(lab: Lab, told: Mapping[str, Any]) -> None:
     """Take back a fault whose process has ended without doing so."""
+    fault, memo = TypeAdapter[Any](Fault).validate_python(told["fault"]), told["memo"]
     if type(fault) in CHANGES:
         CHANGES[type(fault)].end(lab, fault, memo)
         return
-    if isinstance(fault, Line):
+    if isinstance(fault, Line):  # by netem; who takes a path has a successor of its own
         for namespace, interface in _egress(lab, fault):
             remove_netem(namespace, interface)
-    lab.mend_links()
 
 
 @contextlib.contextmanager
 def _line(lab: Lab, fault: Line, counts: Counter[str]) -> Iterator[Counter[str]]:
     if by_netem(fault, has_netem()):
-        with _netem(lab, fault, counts):
+        with succeeded(lab, _END, _told(fault, None)), _netem(lab, fault, counts):
             yield counts
         return
     with lab.path(fault.link) as wire:

@@ -30,6 +30,7 @@ _RENDERED = (
     "/etc/chrony/chrony.conf",
     "/etc/testbed/ca.json",
 )
+_BELOW = ("/etc/testbed/connections/", "/etc/chrony/sources.d/")
 _SECRET = re.compile(rb'(?m)^(\s*(?:secret\s*=\s*|"(?:challenge|archive_password)":\s*)).*?(,?)$')
 
 
@@ -52,9 +53,10 @@ def write_evidence(lab: Lab, folder: Path, captures: Mapping[str, list[Frame]]) 
                 text = read_log(state.identity.directory, f"{daemon.name}.{suffix}")
                 if text:
                     write(f"{name}/{daemon.name}.{suffix}", text.encode())
-        for path in _RENDERED if name in lab.plan.nodes else ():
-            file = lab.plan.nodes[name].files.get(path)
-            if file is not None and path not in lab.devices[name].files:  # a user's own may hold anything
+        files = lab.plan.nodes[name].files if name in lab.plan.nodes else {}
+        for path, file in files.items():
+            known = path in _RENDERED or path.startswith(_BELOW)
+            if known and path not in lab.devices[name].files:  # a user's own may hold anything
                 write(f"{name}{path}", _SECRET.sub(rb"\1***\2", file.content))
     write("certificates.json", json.dumps(_certificates(lab), indent=2).encode())
     with_clock = [name for name, device in lab.devices.items() if device.clock is not None]

@@ -29,6 +29,7 @@ from testbed.plan import build_plan
 from testbed.prerequisites import require
 from testbed.runtime import DockerRuntime
 from testbed.runtime.files import update_files
+from testbed.successor import MEND, succeeded
 from testbed.topology import load_topology
 from testbed.topology.routers import bare_text
 from testbed.verify import LiveLab, Verifier
@@ -355,9 +356,10 @@ class Lab:
         with self._paths_lock:
             if name not in self._paths:
                 namespaces = {key: state.namespace for key, state in live.states.items() if state.running}
-                stack = contextlib.ExitStack()
-                wire = stack.enter_context(take_path(self.plan, namespaces, name, chosen))
-                self._paths[name] = _Path(wire, chosen, stack)
+                with contextlib.ExitStack() as stack:
+                    stack.enter_context(succeeded(self, MEND, None))
+                    wire = stack.enter_context(take_path(self.plan, namespaces, name, chosen))
+                    self._paths[name] = _Path(wire, chosen, stack.pop_all())
             taken = self._paths[name]
             if taken.end != chosen:
                 raise SettingError(f"the path of link '{name}' is taken from '{taken.end}'", seen=chosen)

@@ -92,6 +92,11 @@ class Axes:
             for value in values:
                 if value not in known:
                     raise SettingError(f"there is no {what} '{value}'", expected=f"one of {', '.join(known)}")
+        for proposal in self.esp:
+            if set(proposal.split("-")) & set(KEY_EXCHANGE):
+                raise SettingError(
+                    f"esp proposal '{proposal}' has a group", expected="none: `--pfs` says whether it has"
+                )
         for protocol, proposals in (("ike", self.ike), ("esp", self.esp)):
             for proposal in proposals:
                 wrong = check_proposal(proposal, protocol)

@@ -30,6 +30,7 @@ _NO_DAD = 0x02  # IFA_F_NODAD: the address is usable at once
 class _Given:
     """An address that an interface has meanwhile, and a route by way of a gateway."""
 
+    node: str
     namespace: Path
     interface: str
     address: IPv6Address
@@ -67,13 +68,25 @@ class InnerIpv6:
     def host(*, near: bool) -> IPv6Address:
         return (NEAR if near else FAR)[0x10]
 
+    def undo(self) -> list[list[str]]:
+        """What takes the addresses back, and their routes with them: each a node and a command."""
+        with contextlib.suppress(LookupError):
+            return [
+                [given.node, "ip", "-6", "address", "del", f"{given.address}/64", "dev", given.interface]
+                for given in self._all()
+            ]
+        return []
+
+    def _all(self) -> Iterator[_Given]:
+        for end, own, peer in ((self._scene.near, NEAR, FAR), (self._scene.far, FAR, NEAR)):
+            yield from self._at(end, own, peer)
+
     def __enter__(self) -> InnerIpv6:
         with contextlib.ExitStack() as stack:
             try:
-                for end, own, peer in ((self._scene.near, NEAR, FAR), (self._scene.far, FAR, NEAR)):
-                    for given in self._at(end, own, peer):
-                        stack.callback(run_in_namespace, given.namespace, given.take)
-                        run_in_namespace(given.namespace, given.give)
+                for given in self._all():
+                    stack.callback(run_in_namespace, given.namespace, given.take)
+                    run_in_namespace(given.namespace, given.give)
             except (NetlinkError, LookupError) as failure:
                 self.lacking = f"the nodes take no IPv6 addresses: {failure}"
                 return self
@@ -89,7 +102,7 @@ class InnerIpv6:
         inside = {link.name: at.interface for link, at in self._scene.lab.plan.attachments_of(end.node)}
         for link, at in self._scene.lab.plan.attachments_of(end.host):
             if link.name in inside and end.host != end.node:
-                yield _Given(spaces(end.node).namespace, inside[link.name], own[1])
-                yield _Given(spaces(end.host).namespace, at.interface, own[0x10], (peer, own[1]))
+                yield _Given(end.node, spaces(end.node).namespace, inside[link.name], own[1])
+                yield _Given(end.host, spaces(end.host).namespace, at.interface, own[0x10], (peer, own[1]))
                 return
         raise LookupError(f"behind {end.node} is no host on a link of its own")

@@ -18,6 +18,7 @@ from testbed.matrix.inner import InnerIpv6
 from testbed.network.probe import Echo, echo
 from testbed.proof import find_scene
 from testbed.runtime.files import read_file, read_log, replace_content
+from testbed.successor import RESTORE, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -70,7 +71,16 @@ def run_matrix(
     credentials = Credentials({cell.credential for cell in todo})
     outcomes = []
     six = any(cell.feature == "inner-ipv6" for cell in todo)
-    with _warmed(scene, credentials, todo), _Matrix(scene, credentials, inner_ipv6=six) as matrix:
+    memo = {
+        "nodes": [scene.near.node, scene.far.node],
+        "initiate": scene.connection if scene.is_up else None,
+        "commands": InnerIpv6(scene).undo() if six else [],
+    }
+    with (
+        succeeded(lab, RESTORE, memo),
+        _warmed(scene, credentials, todo),
+        _Matrix(scene, credentials, inner_ipv6=six) as matrix,
+    ):
         for cell in todo:
             outcomes.append(matrix.attempt(cell))
             if announce is not None:
@@ -171,7 +181,7 @@ class _Matrix:
         self._await_far_end(cell)
         sa, esp = self._negotiated(cell)
         self._traffic(cell)
-        if cell.pfs and cell.number == 2:
+        if cell.number == 2:
             esp = self._rekeyed(cell)
             self._traffic(cell)
         if cell.feature == "fragmentation":
@@ -296,7 +306,13 @@ class _Matrix:
             return [child for child in children if child.spi_in not in before and child.state == "INSTALLED"]
 
         child = Deadline(_REKEY_S).until(fresh, "the rekeying", every=0.002)[0]
-        _expect(child.group is not None, "no group after rekeying, and there should be forward secrecy")
+        if not cell.pfs:
+            _expect(child.group is None, f"group {child.group} after rekeying, and there should be none")
+        else:
+            _expect(child.group is not None, "no group after rekeying, and there should be forward secrecy")
+            esp = child_proposal(child)
+            wanted = any(group in esp.split("-") for group in cell.groups)
+            _expect(wanted, f"{esp} after rekeying, and its group should be {' or '.join(cell.groups)}")
         return child_proposal(child)
 
     def _traffic(self, cell: Cell) -> None:

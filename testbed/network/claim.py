@@ -1,4 +1,4 @@
-"""Who has taken a path: an abstract Unix socket, which ends with the process that holds it, however that ends."""
+"""Who has taken a path, or put a fault somewhere: an abstract Unix socket, which ends with its process in any case."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ CUT = "cut-"  # begins the names of what stands in the fabric while a path is ta
 
 
 @contextlib.contextmanager
-def claimed(lab: str, link: str) -> Iterator[None]:
-    """Hold the claim on a link's path. Raises NetworkFailure if somebody has it."""
+def claimed(lab: str, link: str, what: str | None = None) -> Iterator[None]:
+    """Hold the claim on a link's path, or on `what` else has that name. Raises NetworkFailure if somebody has it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as holder:
         try:
             holder.bind(_address(lab, link))
         except OSError as failure:
             raise NetworkFailure(
-                f"the path of link '{link}' is taken already",
+                f"{what or f'the path of link {link!r}'} is taken already",
                 seen=failure.strerror,
-                hint="only one process may take it at a time",
+                hint="only one process may have it at a time",
             ) from failure
         yield
 

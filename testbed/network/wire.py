@@ -23,7 +23,7 @@ from testbed.network.packet import dissect
 from testbed.network.raw import count_lost, open_raw, receive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -81,6 +81,7 @@ class Wire:
         self._namespace = namespace
         self._names = (first, second)
         self._rules: tuple[Rule, ...] = ()
+        self._watchers: tuple[Callable[[Transit], None], ...] = ()
         self._lock = threading.Lock()
         self._waiting: list[tuple[float, int, Transit]] = []
         self._numbers = itertools.count()
@@ -137,6 +138,20 @@ class Wire:
         finally:
             with self._lock:
                 self._rules = tuple(item for item in self._rules if item is not rule)
+
+    @contextlib.contextmanager
+    def watch(self, watcher: Callable[[Transit], None]) -> Iterator[None]:
+        """Let somebody see every frame that leaves, injected ones and what rules have made of others included.
+
+        It is called by whoever sends the frame, in this thread or the wire's.
+        """
+        with self._lock:
+            self._watchers = (*self._watchers, watcher)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._watchers = tuple(item for item in self._watchers if item is not watcher)
 
     def inject(self, direction: Direction, frames: Iterable[bytes]) -> int:
         """Send frames of one's own in a direction, in this order, and return how many."""
@@ -228,6 +243,8 @@ class Wire:
                 raise
             return
         self.passed.left[transit.direction] += 1
+        for watcher in self._watchers:
+            watcher(transit)
 
 
 class Sender:

@@ -18,6 +18,7 @@ from testbed.errors import DaemonError, NegotiationError
 from testbed.network.capture import Capture
 from testbed.network.packet import dissect
 from testbed.network.wire import Sender
+from testbed.successor import RESTORE, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -109,6 +110,11 @@ class Impersonation:
             ["neighbour", "del", peer, "dev", device],
             ["address", "del", own, "dev", device],
         ]
+        commands = [[self.rogue.node, "ip", *step] for step in undo]
+        with succeeded(self.scene.lab, RESTORE, {"commands": commands, "nodes": [self.rogue.node]}):
+            yield from self._stepped(steps, undo)
+
+    def _stepped(self, steps: list[list[str]], undo: list[list[str]]) -> Iterator[None]:
         try:
             for step in steps:
                 done = self.scene.live.execute(self.rogue.node, ["ip", *step])

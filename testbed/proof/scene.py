@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from testbed.deadline import Deadline
 from testbed.errors import DaemonError, SettingError
 from testbed.network.capture import Frame
 from testbed.proof.stream import Stream
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["End", "OnPath", "Scene", "find_scene"]
 
-_NEGOTIATION_S = 30.0
+_NEGOTIATION_S, _FORGOTTEN_S = 30.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,25 @@ class End:
 
 @dataclass
 class OnPath:
-    """Standing on the path of the near end: all frames that arrive there are kept."""
+    """Standing on the path of the near end: all frames that arrive there are kept, and all that leave.
+
+    The latter are others where somebody flips, drops and repeats: both are evidence.
+    """
 
     wire: Wire
     frames: list[Frame] = field(default_factory=list)
+    left: list[Frame] = field(default_factory=list)
 
     def keep(self, transit: Transit) -> Iterable[Transit]:
         self.frames.append(Frame(time.time_ns(), transit.data))
         return (transit,)
+
+    def keep_left(self, transit: Transit) -> None:
+        self.left.append(Frame(time.time_ns(), transit.data))
+
+    def forget(self) -> None:
+        self.frames.clear()
+        self.left.clear()
 
     def since(self, mark: int) -> list[Frame]:
         return self.frames[mark:]
@@ -83,7 +95,6 @@ class Scene:
     live: LiveLab
     near: End
     far: End
-    captures: dict[str, list[Frame]] = field(default_factory=dict)
 
     @property
     def connection(self) -> str:
@@ -105,9 +116,16 @@ class Scene:
         )
 
     def bring_up(self) -> None:
-        """Negotiate the tunnel, unless it is up. Raises NegotiationError."""
-        if not self.is_up:
-            self.lab.initiate(self.connection, timeout_s=_NEGOTIATION_S)
+        """Negotiate the tunnel, unless it is up. Raises NegotiationError.
+
+        What only one end has, since the other was killed, is forgotten first: it would not negotiate another.
+        """
+        if self.is_up:
+            return
+        left = [end for end in (self.near, self.far) if self.sas(end)]
+        if len(left) == 1:
+            self.charon(left[0]).terminate(ike=self.connection, deadline=Deadline(_FORGOTTEN_S))
+        self.lab.initiate(self.connection, timeout_s=_NEGOTIATION_S)
 
     def take_down(self) -> None:
         self.lab.terminate(self.connection)
@@ -139,7 +157,7 @@ class Scene:
         """Take the path at the near end. `forward` is away from it."""
         with self.lab.path(self.near.link, self.near.node) as wire:
             path = OnPath(wire)
-            with wire.rule(path.keep):
+            with wire.rule(path.keep), wire.watch(path.keep_left):
                 yield path
 
     def authority(self) -> bytes:

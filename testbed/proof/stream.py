@@ -92,6 +92,20 @@ class Stream:
             self.await_arrival(self.send(min(_BATCH, first + count - self.sent)), deadline)
         return range(first, self.sent)
 
+    def forged(self, count: int) -> tuple[range, list[bytes]]:
+        """The next datagrams as IP packets, for somebody else to send. They count as sent."""
+        numbers = range(self.sent, self.sent + count)
+        self.sent += count
+        return numbers, [self._packet(self.payload(number)) for number in numbers]
+
+    def _packet(self, payload: bytes) -> bytes:
+        from scapy.layers.inet import IP, UDP  # noqa: PLC0415 - half a second, and only for an attack
+        from scapy.layers.inet6 import IPv6  # noqa: PLC0415
+
+        layer = IP if self.source.version == 4 else IPv6
+        ports = UDP(sport=self._out.getsockname()[1], dport=self._port)
+        return bytes(layer(src=str(self.source), dst=str(self.destination)) / ports / payload)
+
     def payload(self, number: int) -> bytes:
         text = _TEXT % (number, number * number)
         return (_HEAD.pack(_MARK, number) + text * (_SIZE // len(text) + 1))[:_SIZE]

@@ -186,6 +186,10 @@ class DockerRuntime:
     def last_words(self, node: NodeState) -> str:
         return self._last_words(node.reference)
 
+    def output(self, node: NodeState) -> bytes:
+        with _translated("cannot read the container's output", node.name):
+            return bytes(self.api.logs(node.reference))
+
     def describe(self, node: NodeState) -> str:
         with _translated("the engine does not describe the node", node.name):
             return json.dumps(self.api.inspect_container(node.reference))

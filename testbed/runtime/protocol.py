@@ -96,6 +96,9 @@ class Runtime(Protocol):
     def last_words(self, node: NodeState) -> str:
         """The last lines that a node's first process wrote."""
 
+    def output(self, node: NodeState) -> bytes:
+        """All that a node's first process has written, as the engine keeps it."""
+
     def describe(self, node: NodeState) -> str:
         """All that the engine tells of a node to whoever may ask it."""
 

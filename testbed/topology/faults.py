@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from testbed.topology.values import list_of_one
 
@@ -106,6 +106,12 @@ class IkeMessages(_Model):
     count: Annotated[int, Field(ge=1, le=1000, description="How many messages at most.")] = 1
     delay_ms: Annotated[float, Field(ge=0, le=60_000, description="For `delay`.")] = 500.0
     direction: _Direction = "both"
+
+    @model_validator(mode="after")
+    def _delays_only_what_is_delayed(self) -> Self:
+        if "delay_ms" in self.model_fields_set and self.action != "delay":
+            raise ValueError(f"delay_ms is for `action: delay`, and this is `{self.action}`")
+        return self
 
 
 class Flood(_Model):

@@ -26,12 +26,10 @@ def run(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.C
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def killed_when(there: Callable[[], bool], lab: Lab, *typed: str) -> None:
-    """Let a process put a fault into a lab, and kill it when the fault is there."""
-    with subprocess.Popen([*MAIN, "fault", lab.name, *typed], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
+def killed_when(there: Callable[[], bool], lab: Lab, command: str, *typed: str) -> None:
+    """Let a process change a lab, and kill it when the change is there."""
+    with subprocess.Popen([*MAIN, command, lab.name, *typed], stdout=subprocess.DEVNULL) as process:
         try:
-            assert b"since now" in process.stdout.readline()
-            Deadline(10.0).until(there, f"{' '.join(typed)}: the fault")
+            Deadline(60.0).until(there, f"{command} {' '.join(typed)}: the change", every=0.002)
         finally:
             process.kill()

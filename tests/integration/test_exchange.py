@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from testbed.exchange.keys import KeyLog
 from testbed.network.capture import Frame
 from testbed.network.packet import dissect
 from testbed.proof import find_scene
-from tests.integration.commands import run
+from tests.integration.commands import killed_when, run
 from tests.integration.test_prove import only
 
 GOALS = "topologies/ipsec-goals"
@@ -93,6 +94,35 @@ def test_what_was_captured_can_be_decrypted_by_the_keys_beside_it(lab: Lab, tmp_
     assert len((tmp_path / "k" / "ikev2_decryption_table").read_text().splitlines()) == 1
     with PcapNgReader(str(tmp_path / "c.pcapng")) as reader:
         assert len(list(reader)) == 4
+
+
+def keys_are_logged(lab: Lab) -> bool:
+    return lab.node("r1").execute(["test", "-s", "/run/testbed/keys"]).exit_code == 0
+
+
+# What changes a lab for a while, as it is typed, and how one sees that it has.
+CHANGES: dict[str, Callable[[Lab], bool]] = {
+    "matrix --version ikev2,ikev1-main --auth psk,rsa-sig": lambda lab: "matrix" in lab.node("r1").charon.connections(),
+    "capture path --keys KEYS --duration 60": keys_are_logged,
+    "exchange --compare": lambda lab: lab.node("r1").charon.connections()["r1-r2"]["version"] == "IKEv1",
+    "prove authentication": lambda lab: "198.51.100.2" in lab.node("trudy").execute(["ip", "address"]).text,
+}
+
+
+@pytest.mark.lab(GOALS, settings={"authentication": "rsa-sig"}, scope="module")
+@pytest.mark.parametrize("typed", CHANGES)
+def test_what_a_killed_process_has_changed_is_put_right(lab: Lab, typed: str, tmp_path: Path) -> None:
+    find_scene(lab).bring_up()
+    command, *words = typed.replace("KEYS", str(tmp_path / "keys")).split()
+    killed_when(lambda: CHANGES[typed](lab), lab, command, *words)
+
+    def right() -> bool:
+        return not CHANGES[typed](lab) and find_scene(lab).is_up
+
+    Deadline(60.0).until(right, "another process to put things right", every=0.1)
+    assert "keys" not in lab.node("r1").execute(["cat", "/etc/strongswan.conf"]).text
+    assert lab.node("trudy").charon.sas() == []
+    assert all(verdict.held for verdict in lab.verify())
 
 
 @pytest.mark.lab("topologies/safari-sacco", settings={"ike": 1}, verify=False)

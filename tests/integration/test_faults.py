@@ -314,7 +314,7 @@ def test_nothing_is_left_by_a_process_that_is_killed(scene: Scene) -> None:
     for typed, there in TYPED.items():
         holds = functools.partial(there, scene)
         assert not holds(), typed
-        killed_when(holds, scene.lab, *typed.split())
+        killed_when(holds, scene.lab, "fault", *typed.split())
         Deadline(30.0).until(functools.partial(_not, holds), f"{typed}: another process to end it", every=0.1)
     scene = find_scene(scene.lab)  # a node is another process now
     scene.take_down()

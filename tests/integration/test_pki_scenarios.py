@@ -147,7 +147,7 @@ def test_the_disk_of_the_ca_is_full(lab: Lab) -> None:
             return bool(ca.certificate_authority.info()["enabled"])
         return False
 
-    killed_when(full, lab, "disk", "node=ca")  # who has filled it cannot empty it any more; another process does
+    killed_when(full, lab, "fault", "disk", "node=ca")  # another process empties it
     Deadline(30.0).until(lambda: not full() and serves(), "another process to end it", every=0.1)
     one.enrolments["LAB"].renew()
     assert len(serials()) == len(set(serials())) == len(before) + 1

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from testbed import Lab, Proof, prove
 from testbed.errors import SettingError
@@ -41,7 +42,11 @@ def test_every_claim_is_proven(exchange: str, authentication: str, tmp_path: Pat
         assert proofs["confidentiality"].numbers["blocks_seen"] == 0
         assert int(proofs["confidentiality"].numbers["known_blocks"]) > 500
         assert proofs["integrity"].numbers["dropped_forward"] == proofs["integrity"].numbers["dropped_backward"] == 64
-        assert proofs["anti-replay"].numbers["dropped"] == 65
+        replayed = proofs["anti-replay"].numbers
+        assert replayed["dropped_forward"] == replayed["dropped_backward"] == 65
+        assert (
+            proofs["integrity"].numbers["forged_dropped_r1"] == proofs["integrity"].numbers["forged_dropped_r2"] == 16
+        )
         assert proofs["forward-secrecy"].numbers["group"] == "MODP_2048"
         refused = [text for text in proofs["authentication"].shown if ": refused; " in text]
         assert len(refused) == (4 if authentication == "rsa-sig" else 3)
@@ -99,6 +104,14 @@ def test_a_leak_at_the_far_end_is_seen() -> None:
         assert any(text.startswith("tunnel down: ") for text in proof.refuted), proof
 
 
+def test_clear_text_that_a_router_takes_for_its_peers_is_seen() -> None:
+    with made(authentication="psk").up(verify=False) as lab:
+        lab.node("r1").execute(["nft", "flush", "chain", "inet", "testbed_guard", "inbound"], check=True)
+        proof = only(prove(lab, ["integrity"]))
+        assert any("in clear passed r1, expected 0" in text for text in proof.refuted), proof
+        assert not any("passed r2" in text for text in proof.refuted)
+
+
 def test_data_that_is_not_encrypted_is_seen() -> None:
     """ESP with integrity alone: every packet is protected, and nothing is confidential."""
     with made(esp_proposal="null-sha256-modp2048", authentication="psk").up(verify=False) as lab:
@@ -145,6 +158,16 @@ def test_a_key_that_anybody_may_read_is_found(tmp_path: Path) -> None:
         proof = only(prove(lab, ["key-confinement"]))
         assert any("/etc/notes of r1" in text for text in proof.refuted), proof
         assert any("private key GOALS of r1 in /tmp/mail of r1" in text for text in proof.refuted), proof
+        key = serialization.load_pem_private_key(own.read_bytes(), None)
+        other = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        hide = "rm /tmp/mail; cat > /usr/share/k8; chmod 644 /usr/share/k8"
+        lab.node("r1").execute(["sh", "-c", hide], stdin=other)
+        lab.node("r1").execute(["sh", "-c", "echo 'Sk_ei secret => 32 bytes @ 0x7f' > /tmp/log; chmod 644 /tmp/log"])
+        proof = only(prove(lab, ["key-confinement"]))
+        assert any("private key GOALS of r1 in /usr/share/k8 of r1" in text for text in proof.refuted), proof
+        assert any("1 dumps of session keys in /tmp/log of r1" in text for text in proof.refuted), proof
         assert not any("goals-lab-key" in text for text in proof.refuted)
 
 

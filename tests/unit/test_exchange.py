@@ -128,7 +128,7 @@ def test_a_ladder_says_who_sent_what_and_when() -> None:
     assert "│── IKE_SA_INIT request 0 ─" in text
     assert "─ IKE_AUTH response 1, in 2 fragments ──│      2.5 ms  1560 B" in text
     assert "🔒 IDi AUTH" in text
-    assert summary(phase) == "IKE_SA_INIT 1, IKE_AUTH 1: 2 messages, 1 round trip, 2024 bytes, 2.5 ms"
+    assert summary(phase) == "IKE_SA_INIT 1, IKE_AUTH 1: 2 messages, 0 round trips, 2024 bytes, 2.5 ms"
 
 
 def test_a_drawing_is_xml_whatever_the_names() -> None:

@@ -57,19 +57,20 @@ def confidentiality(scene: Scene, path: OnPath, found: Findings) -> None:
         )
     headers = inner_headers(frames, streams)
     found.numbers["inner_headers"] = headers
-    found.expect(headers == 0, "no inner address is in any frame", f"{headers} frames name both inner addresses")
+    found.expect(headers == 0, "no inner address is in any frame", f"{headers} frames name an inner address")
     _entropy(frames, found)
     _control(scene, path, found)
 
 
 def inner_headers(frames: Iterable[Frame], streams: Sequence[Stream]) -> int:
-    """Frames with the two inner addresses beside each other somewhere, as an IP header has them."""
-    pairs = [
-        one.packed + other.packed
-        for stream in streams
-        for one, other in ((stream.source, stream.destination), (stream.destination, stream.source))
-    ]
-    return sum(any(pair in frame.data for pair in pairs) for frame in frames)
+    """Frames that name an inner address: in what is no ESP one of them anywhere, as an IP header, an ARP question or an
+    ICMP message that quotes one has it; in ESP both beside each other, which ciphertext has not by chance.
+    """
+    alone = {address.packed for stream in streams for address in (stream.source, stream.destination)}
+    pairs = {one + other for one in alone for other in alone if one != other}
+    return sum(
+        any(name in frame.data for name in (pairs if dissect(frame.data).kind == "esp" else alone)) for frame in frames
+    )
 
 
 def entropy(data: bytes) -> float:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from testbed.deadline import Deadline
 from testbed.network.rewrite import flipped
-from testbed.proof.claims.traffic import await_drops, carries, expect_valid, unharmed
+from testbed.proof.claims.traffic import await_drops, carries, dropped_clear, expect_valid, unharmed
 from testbed.verify.drops import total_drops
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["integrity"]
 
-_PACKETS = 64
+_PACKETS, _FORGED, _FORGED_S = 64, 16, 0.3
 _SPI_BITS = 32  # a packet of another SPI belongs to no SA: it is not this one's to count
 
 
@@ -42,12 +42,34 @@ class _Flipper:
 
 
 def integrity(scene: Scene, path: OnPath, found: Findings) -> None:
-    """One bit of each of 64 packets in flight is flipped, in each direction."""
+    """One bit of each of 64 packets in flight is flipped, in each direction; then datagrams are forged in clear."""
     before = (scene.spis(scene.near), scene.spis(scene.far))
     with scene.stream() as there, scene.stream(back=True) as back:
         _flip(scene, path, there, "forward", scene.far, found)
         _flip(scene, path, back, "backward", scene.near, found)
+        _forge(scene, back, scene.near, found)
+        _forge(scene, there, scene.far, found)
     unharmed(scene, found, before)
+
+
+def _forge(scene: Scene, stream: Stream, receiver: End, found: Findings) -> None:
+    """Datagrams in clear, with addresses from behind the peer, are put on the receiver's own line."""
+    if receiver.connection.if_id is not None:
+        return  # what a tunnel interface protects is what is routed into it: no addresses are its alone
+    ends = scene.live.plan.links[receiver.link].ends
+    own = next(end for end in ends if end.node == receiver.node)
+    other = next(end for end in ends if end.node != receiver.node)
+    kind = "0800" if stream.source.version == 4 else "86dd"
+    header = bytes.fromhex((own.mac + other.mac).replace(":", "") + kind)
+    before = dropped_clear(scene.live, receiver.node)
+    numbers, packets = stream.forged(_FORGED)
+    with scene.lab.path(receiver.link, receiver.node) as line:
+        line.inject("backward", [header + packet for packet in packets])
+        stream.await_arrival(numbers, Deadline(_FORGED_S))
+    after = dropped_clear(scene.live, receiver.node)
+    found.count(f"forged_delivered_{receiver.node}", stream.delivered(numbers), 0, f"in clear passed {receiver.node}")
+    dropped = 0 if before is None or after is None else after - before
+    found.count(f"forged_dropped_{receiver.node}", dropped, _FORGED, "forged in clear were dropped there and counted")
 
 
 def _flip(scene: Scene, path: OnPath, stream: Stream, direction: Direction, receiver: End, found: Findings) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from testbed.deadline import Deadline
 from testbed.proof.claims.confidentiality import inner_headers
-from testbed.proof.claims.traffic import expect_valid
+from testbed.proof.claims.traffic import ARRIVAL_S, expect_valid
 from testbed.verify.wire import inspect_frames
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = ["no_leak"]
 _PACE_S = 0.002
 _QUIET_S = 0.3  # how long traffic goes on after each step
 _REKEY_S, _RESTART_S = 10.0, 30.0
+_CONTROL = 5  # datagrams
 
 
 class _Traffic:
@@ -70,12 +71,15 @@ def no_leak(scene: Scene, path: OnPath, found: Findings) -> None:
                 phases.run("rekeying", lambda: _rekey(scene), traffic)
                 phases.run("tunnel down", scene.take_down, traffic)
                 # Traffic may set it up again, as that of a crypto map does; nothing is in clear then either.
-                phases.run("charon killed", lambda: scene.lab.node(scene.near.node).kill_daemon("charon"), traffic)
-                phases.run("charon back", lambda: _restart(scene), traffic)
+                for end in (scene.near, scene.far):
+                    node = end.node
+                    phases.run(f"charon of {node} killed", lambda node=node: _kill(scene, node), traffic)  # type: ignore[misc]
+                    phases.run(f"charon of {node} back", lambda node=node: _restart(scene, node), traffic)  # type: ignore[misc]
         finally:
-            _restart(scene)
+            _restart(scene, scene.near.node, scene.far.node)
         for stream in streams:
             expect_valid(stream, found, f"afterwards to {stream.destination}")
+        _control(scene, path, beyond, found)
         phases.judge(scene, found)
     found.expect(scene.is_up, "the tunnel is up again")
 
@@ -118,6 +122,22 @@ def _rekey(scene: Scene) -> None:
     Deadline(_REKEY_S).until(lambda: scene.spis(scene.near) - before, "the rekeying")
 
 
-def _restart(scene: Scene) -> None:
-    scene.lab.start_daemons(scene.near.node, timeout_s=_RESTART_S)
+def _kill(scene: Scene, node: str) -> None:
+    scene.lab.node(node).kill_daemon("charon")
+
+
+def _restart(scene: Scene, *nodes: str) -> None:
+    for node in nodes:
+        scene.lab.start_daemons(node, timeout_s=_RESTART_S)
     scene.bring_up()
+
+
+def _control(scene: Scene, path: OnPath, beyond: Capture, found: Findings) -> None:
+    """The same observers do see what no tunnel protects, on both lines."""
+    near, far = path.mark, len(beyond.frames)
+    with scene.clear_stream() as clear:
+        known = [clear.payload(number) for number in clear.deliver(_CONTROL, Deadline(ARRIVAL_S))]
+    for name, frames in ((scene.near.link, path.since(near)), (scene.far.link, beyond.frames[far:])):
+        report = inspect_frames(frames, known)
+        text = f"{report.blocks_seen} of {report.blocks} blocks of data in clear are seen on {name}"
+        found.expect(report.blocks_seen == report.blocks > 0, f"control: {text}", f"the control fails: {text}")

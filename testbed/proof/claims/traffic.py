@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from testbed.deadline import Deadline
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from testbed.verify.drops import Drops
     from testbed.verify.live import LiveLab
 
-__all__ = ["ARRIVAL_S", "await_drops", "carries", "expect_valid", "unharmed"]
+__all__ = ["ARRIVAL_S", "await_drops", "carries", "dropped_clear", "expect_valid", "unharmed"]
 
 ARRIVAL_S = 5.0
 _SETTLE_S = 5.0
@@ -44,6 +45,15 @@ def await_drops(live: LiveLab, end: End, before: Drops, expected: int) -> Drops:
         return Deadline(_SETTLE_S).until(look, "the receiver's counters")
     except DeadlineExceeded:
         return total_drops(live, end.node).since(before)
+
+
+def dropped_clear(live: LiveLab, node: str) -> int | None:
+    """What the guard of a router has dropped because it came in clear; None where there is no guard."""
+    done = live.execute(node, ["nft", "-j", "list", "counter", "inet", "testbed_guard", "clear_in"])
+    if done.exit_code != 0:
+        return None
+    found = [item["counter"]["packets"] for item in json.loads(done.stdout)["nftables"] if "counter" in item]
+    return int(found[0]) if found else None
 
 
 def expect_valid(stream: Stream, found: Findings, when: str) -> bool:
