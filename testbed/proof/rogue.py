@@ -23,6 +23,7 @@ from testbed.successor import RESTORE, succeeded
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from testbed.daemons.charon import Charon
     from testbed.device import ConnectionConfig
     from testbed.network.capture import Frame
     from testbed.network.wire import Transit
@@ -34,6 +35,7 @@ __all__ = ["Impersonation", "RogueRouter", "find_rogue", "initiator_spi"]
 
 _ATTEMPT_S = 12.0  # more than charon's patience with a peer that does not answer
 _SPI = 8
+_NAME = "rogue"
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Impersonation:
     scene: Scene
     path: OnPath
     rogue: RogueRouter
+    answers: bool = False  # what the near end begins: then all of its IKE goes to the rogue
     first_messages: list[bytes] = field(default_factory=list)
     _spis: set[bytes] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -79,9 +82,11 @@ class Impersonation:
 
     @classmethod
     @contextlib.contextmanager
-    def playing(cls, scene: Scene, path: OnPath, rogue: RogueRouter) -> Iterator[Impersonation]:
+    def playing(
+        cls, scene: Scene, path: OnPath, rogue: RogueRouter, *, answers: bool = False
+    ) -> Iterator[Impersonation]:
         """Give the rogue the peer's address, and the path to the near end, while the context lasts."""
-        made = cls(scene, path, rogue)
+        made = cls(scene, path, rogue, answers)
         tap = (scene.live.state(rogue.tap.node).namespace, rogue.tap.interface)
         with (
             Sender(*tap) as made._to_rogue,
@@ -146,7 +151,7 @@ class Impersonation:
         if transit.direction != "forward" or packet.kind != "ike":
             return (transit,)
         with self._lock:
-            if initiator_spi(transit.data, packet.offset) not in self._spis:
+            if not self.answers and initiator_spi(transit.data, packet.offset) not in self._spis:
                 return (transit,)
         self._to_rogue.send(bytes.fromhex(self.rogue.own.mac.replace(":", "")) + transit.data[6:])
         return ()
@@ -154,33 +159,40 @@ class Impersonation:
     def attempt(
         self, config: ConnectionConfig, secret: bytes | None, key: bytes, certificate: bytes
     ) -> tuple[bool, str]:
-        """Let the rogue negotiate as the far end: whether either end then had an SA, and what its own daemon said.
+        """Let the rogue negotiate as the far end: whether either end then had an SA, and what said who had begun.
 
         It has these credentials and no other: IKEv1 would choose among all that it has.
         """
         charon, near = self.scene.live.charon(self.rogue.node), self.scene.charon(self.scene.near)
-        name = "rogue"
-        charon.clear_credentials()
-        connection = vici_connection(config)
-        connection["children"] = {name: next(iter(connection["children"].values()))}
-        if secret is not None:
-            charon.load_shared(
-                name, secret, [config.local.identity, config.remote.identity, str(self.scene.near.outer)]
-            )
-        else:
-            connection["local"] |= {"certs": [certificate]}
-            charon.load_certificate(self.scene.authority(), authority=True)
-            charon.load_key(key)
-        charon.load_connections({name: connection})
+        self._load(charon, config, secret, key, certificate)
         known, told = {sa.unique_id for sa in near.sas()}, ""
         try:
-            charon.initiate(child=name, deadline=Deadline(_ATTEMPT_S))
+            if self.answers:
+                child = self.scene.near.connection.children[0].name
+                near.initiate(child=child, deadline=Deadline(_ATTEMPT_S))
+            else:
+                charon.initiate(child=_NAME, deadline=Deadline(_ATTEMPT_S))
         except NegotiationError as failure:
             told = failure.seen or str(failure)
         finally:
             # Asked before the rogue takes down what it may have.
             gained = any(sa.established and sa.unique_id not in known for sa in near.sas())
-            gained = gained or any(sa.established for sa in charon.sas(name))
-            charon.terminate(ike=name, deadline=Deadline(2.0))
-            charon.unload_connection(name)
+            gained = gained or any(sa.established for sa in charon.sas(_NAME))
+            charon.terminate(ike=_NAME, deadline=Deadline(2.0))
+            charon.unload_connection(_NAME)
         return gained or not told, told
+
+    def _load(
+        self, charon: Charon, config: ConnectionConfig, secret: bytes | None, key: bytes, certificate: bytes
+    ) -> None:
+        charon.clear_credentials()
+        connection = vici_connection(config)
+        connection["children"] = {_NAME: next(iter(connection["children"].values()))}
+        if secret is not None:
+            names = [config.local.identity, config.remote.identity, str(self.scene.near.outer)]
+            charon.load_shared(_NAME, secret, names)
+        else:
+            connection["local"] |= {"certs": [certificate]}
+            charon.load_certificate(self.scene.authority(), authority=True)
+            charon.load_key(key)
+        charon.load_connections({_NAME: connection})

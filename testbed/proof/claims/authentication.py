@@ -15,10 +15,12 @@ from testbed.network.capture import Capture
 from testbed.network.packet import dissect
 from testbed.network.rewrite import replaced
 from testbed.network.wire import Sender
-from testbed.proof.claims.traffic import ARRIVAL_S, expect_valid, unharmed
+from testbed.proof.claims.forged import forged_esp, forged_ike
+from testbed.proof.claims.traffic import ARRIVAL_S, await_drops, expect_valid, unharmed
 from testbed.proof.result import UntriedError
 from testbed.proof.rogue import Impersonation, find_rogue, initiator_spi
 from testbed.runtime.files import read_file, read_log
+from testbed.verify.drops import total_drops
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +35,8 @@ __all__ = ["authentication"]
 
 _SECRET = re.compile(r'secret = "?0s([A-Za-z0-9+/=]+)')
 _FORGOTTEN_S = 0.5
+_FORGED = 16
+_ETHERTYPES = {4: "0800", 6: "86dd"}
 _KEY_COMPROMISE = 1  # RFC 5280, section 5.3.1
 
 
@@ -75,11 +79,28 @@ def authentication(scene: Scene, path: OnPath, found: Findings) -> None:
     try:
         with Impersonation.playing(scene, path, rogue) as peer:
             _control(scene, peer, found)
+        _calls(scene, path, rogue, found)
     finally:
         # The near end has forgotten the true peer for the rogue, and will not answer it.
         scene.charon(scene.far).terminate(ike=scene.connection, deadline=Deadline(_FORGOTTEN_S))
         scene.take_down()
         scene.bring_up()
+
+
+def _calls(scene: Scene, path: OnPath, rogue: RogueRouter, found: Findings) -> None:
+    """The near end calls, and the rogue answers in the peer's place, as a man in the middle would.
+
+    Where both have one pre-shared key, it is the caller who shows first that it has it, but for aggressive mode: a
+    rogue without it has nothing to answer.
+    """
+    if scene.far.connection.trustpoint is None and not scene.far.connection.aggressive:
+        return
+    scene.charon(scene.far).terminate(ike=scene.connection, deadline=Deadline(_FORGOTTEN_S))
+    scene.charon(scene.near).terminate(ike=scene.connection, deadline=Deadline(_FORGOTTEN_S))
+    with Impersonation.playing(scene, path, rogue, answers=True) as peer:
+        attempt = next(_attempts(scene, rogue))
+        called = replace(attempt, what=f"{scene.near.node} calls, and is answered with {attempt.what}")
+        _refused(scene, peer, called, found)
 
 
 def _attempts(scene: Scene, rogue: RogueRouter) -> Iterator[_Attempt]:
@@ -179,7 +200,11 @@ def _refused(scene: Scene, peer: Impersonation, attempt: _Attempt, found: Findin
         for name in nodes
         for reason in explain_refusal(_log(scene, name)[written[name] :], node_time(scene.live.state(name)))
     ]
-    right = [reason for reason in reasons if re.search(attempt.because, reason)]
+    # Who is called refuses first, or lets itself be told; who calls has to find out itself.
+    verifiers = (near.node,) if peer.answers else nodes
+    right = [
+        reason for reason in reasons if re.search(attempt.because, reason) and reason.partition(":")[0] in verifiers
+    ]
     why = "it has an SA" if gained else f"refused, but not for this: {'; '.join(reasons) or told}"
     found.expect(not gained and bool(right), f"{attempt.what}: refused; {'; '.join(right)}", f"{attempt.what}: {why}")
 
@@ -211,6 +236,8 @@ def _spoofed(scene: Scene, rogue: RogueRouter, messages: list[bytes], found: Fin
             return any(_is_ike(frame, spi, scene.near.outer) for frame in beyond.frames)
 
         Deadline(ARRIVAL_S).until(answered, "an answer to the spoofed message at the far end")
+        header = bytes.fromhex((gateway.mac + own.mac).replace(":", "") + _ETHERTYPES[scene.near.outer.version])
+        _forge(scene, sender, header, found)
     back = sum(_is_ike(frame, spi, scene.near.outer) for frame in seen.frames)
     new = [sa for sa in scene.charon(scene.near).sas() if sa.unique_id not in known]
     found.numbers["spoofed_answers_to_attacker"] = back
@@ -218,6 +245,28 @@ def _spoofed(scene: Scene, rogue: RogueRouter, messages: list[bytes], found: Fin
         back == 0 and not any(sa.established for sa in new),
         f"{what}: answered to the true peer, which does not go on; the attacker saw nothing and has no SA",
         f"{what}: {back} answers came to the attacker, {sum(sa.established for sa in new)} SAs",
+    )
+
+
+def _forge(scene: Scene, sender: Sender, header: bytes, found: Findings) -> None:
+    """In the peer's name, under the SPIs of living SAs, with nothing that a key has made: all of it is for nothing."""
+    sas = scene.sas(scene.near)
+    if not sas or not sas[-1].children:
+        found.fail("the tunnel has no SAs that anything could be forged of")
+        return
+    before = total_drops(scene.live, scene.near.node)
+    for packet in forged_ike(scene, sas[-1], _FORGED):
+        sender.send(header + packet)
+    for packet in forged_esp(scene, sas[-1], sas[-1].children[-1], _FORGED):
+        sender.send(header + packet)
+    seen = await_drops(scene.live, scene.near, before, _FORGED)
+    what = f"of {_FORGED} ESP packets forged under a living SPI were dropped and counted by {scene.near.node}"
+    found.count("forged_esp", seen.forged + seen.replayed, _FORGED, what)
+    living = {sa.unique_id for sa in scene.sas(scene.near)}
+    found.expect(
+        {sa.unique_id for sa in sas} == living,
+        f"{_FORGED} IKE messages forged under living SPIs have ended nothing and begun nothing",
+        f"the IKE SAs are others after {_FORGED} forged messages",
     )
 
 

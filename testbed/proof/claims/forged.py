@@ -1,0 +1,61 @@
+"""What somebody can send who knows a tunnel's SPIs, and none of its keys: packets and messages that belong to it, but
+for what only a key could have made.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from testbed.daemons.sa import ChildSa, IkeSa
+    from testbed.proof.scene import Scene
+
+__all__ = ["forged_esp", "forged_ike"]
+
+_ESP = 50
+_LATER = 1 << 16  # a sequence number that no window has seen
+_SEALED = 96  # octets of what looks like ciphertext
+_NON_ESP = bytes(4)  # RFC 3948, section 2.2
+# The encrypted payload, the informational exchange and a request of the SA's initiator or responder, by version:
+# RFC 7296, section 3.1; RFC 2408, section 3.1.
+_INFORMATIONAL = {1: (8, 0x10, 5, 0x01), 2: (46, 0x20, 37, 0x00)}
+_FROM_INITIATOR = 0x08
+
+
+def forged_esp(scene: Scene, sa: IkeSa, child: ChildSa, count: int) -> Iterator[bytes]:
+    """IP packets of the far end's to an inbound SA of the near end's, whose ICV is no such thing."""
+    for number in range(count):
+        header = struct.pack("!II", int(child.spi_in or "0", 16), _LATER + number)
+        sealed = header + secrets.token_bytes(_SEALED)
+        yield _packet(scene, sealed, (sa.remote_port, sa.local_port) if child.encapsulated else None)
+
+
+def forged_ike(scene: Scene, sa: IkeSa, count: int) -> Iterator[bytes]:
+    """IP packets with informational messages of the far end's, sealed with nothing: its own could end the SA."""
+    payload, version, exchange, flags = _INFORMATIONAL[sa.version]
+    if sa.version == 2 and not sa.initiator:
+        flags |= _FROM_INITIATOR
+    for number in range(count):
+        body = struct.pack("!BBH", 0, 0, 4 + _SEALED) + secrets.token_bytes(_SEALED)
+        head = bytes.fromhex(sa.initiator_spi + sa.responder_spi)
+        message_id = number if sa.version == 2 else secrets.randbits(32)
+        head += struct.pack("!BBBBII", payload, version, exchange, flags, message_id, 28 + len(body))
+        marker = _NON_ESP if sa.local_port == 4500 else b""
+        yield _packet(scene, marker + head + body, (sa.remote_port, sa.local_port))
+
+
+def _packet(scene: Scene, data: bytes, ports: tuple[int, int] | None) -> bytes:
+    from scapy.layers.inet import IP, UDP  # noqa: PLC0415 - half a second, and only for an attack
+    from scapy.layers.inet6 import IPv6  # noqa: PLC0415
+
+    source, destination = str(scene.far.outer), str(scene.near.outer)
+    four = scene.near.outer.version == 4
+    layer: Any = IP(src=source, dst=destination) if four else IPv6(src=source, dst=destination)
+    if ports is not None:
+        return bytes(layer / UDP(sport=ports[0], dport=ports[1]) / data)
+    setattr(layer, "proto" if four else "nh", _ESP)
+    return bytes(layer / data)
