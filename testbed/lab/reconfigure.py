@@ -168,6 +168,10 @@ class _Change:
                     charon.terminate(ike=name, deadline=Deadline(1.0))
                 except NegotiationError:
                     continue  # the peer does not answer, and charon forgets them all the same
+        for connection in self._after.connections:
+            for sa in charon.sas(connection.name):
+                if not sa.established:  # it negotiates by what was configured before, and others would join it
+                    charon.terminate(ike_id=sa.unique_id, deadline=Deadline(1.0))
 
     def _run(self, argv: list[str], what: str) -> None:
         done = self._runtime.execute(self._state, argv)

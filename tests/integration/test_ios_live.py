@@ -54,6 +54,135 @@ def test_from_the_other_side_and_by_a_host(lab: Lab) -> None:
 
 
 @LAB
+def test_a_ping_without_a_source_is_not_what_the_map_protects(lab: Lab) -> None:
+    """It leaves with the outside address, as on IOS: hence the `source` of every article."""
+    shown(lab, "kisii", PING)
+    (before,) = lab.node("kisii").charon.sas()
+    assert rate(shown(lab, "kisii", "ping 192.168.20.1 timeout 1 repeat 3")) == 0
+    (after,) = lab.node("kisii").charon.sas()
+    assert after.children[-1].packets_out == before.children[-1].packets_out
+    assert rate(shown(lab, "kisii", "ping 203.0.113.1 repeat 2")) == 100
+
+
+@LAB
+def test_clear_ends_what_it_is_told_to_and_nothing_else(lab: Lab) -> None:
+    shown(lab, "kisii", PING)
+    (before,) = lab.node("kisii").charon.sas()
+    assert "last as long as their SA" in shown(lab, "kisii", "clear crypto sa counters")
+    shown(lab, "kisii", "clear crypto sa map NOSUCH")
+    shown(lab, "kisii", "clear crypto sa peer 192.0.2.99")
+    shown(lab, "kisii", "clear crypto session remote 192.0.2.99")
+    shown(lab, "kisii", "clear crypto ikev2 sa")
+    assert "no IKEv2 SA" in shown(lab, "kisii", "clear crypto ikev2 sa 7")
+    (after,) = lab.node("kisii").charon.sas()
+    assert (after.unique_id, after.children[-1].spi_in) == (before.unique_id, before.children[-1].spi_in)
+    shown(lab, "kisii", "clear crypto sa map SACCO-MAP")
+    (alone,) = lab.node("kisii").charon.sas()
+    assert alone.unique_id == before.unique_id
+    assert before.children[-1].spi_in not in {child.spi_in for child in alone.children if child.state == "INSTALLED"}
+    shown(lab, "kisii", f"clear crypto isakmp {1000 + before.unique_id}")
+    assert lab.node("kisii").charon.sas() == []
+
+
+@LAB
+def test_the_next_ping_after_the_key_was_mended_sets_the_tunnel_up(lab: Lab) -> None:
+    """Libipsec itself would ask for no SA for ten seconds after the attempt that failed."""
+    right = shown(lab, "kisii", "show running-config | include crypto isakmp key").strip()
+    configure(lab, "kisii", "crypto isakmp key wrong address 198.51.100.2")
+    shown(lab, "kisii", "clear crypto session")
+    assert rate(shown(lab, "kisii", f"{PING} timeout 1 repeat 2")) == 0
+    configure(lab, "kisii", right)
+    assert "\n.!!!!\n" in shown(lab, "kisii", f"{PING} timeout 8")
+    shown(lab, "kisii", "clear crypto session")
+    assert "\n.!!!!\n" in shown(lab, "kisii", f"{PING} timeout 8")
+
+
+@LAB
+def test_how_far_an_exchange_has_come(lab: Lab) -> None:
+    """A peer that says nothing is told from one that has another key."""
+    with typing(lab, "kisii") as typist:
+        for line in ("configure terminal", "crypto isakmp key nobody address 198.51.100.66", "crypto map SACCO-MAP 10"):
+            typist.type(line)
+        typist.type("no set peer 198.51.100.2")
+        typist.type("set peer 198.51.100.66")
+        typist.type("end")
+        shown(lab, "kisii", f"{PING} timeout 1 repeat 1")
+        assert re.search(r"198\.51\.100\.66 +203\.0\.113\.2 +MM_NO_STATE", typist.type("show crypto isakmp sa"))
+        for line in (
+            "configure terminal",
+            "no crypto isakmp key nobody address 198.51.100.66",
+            "crypto map SACCO-MAP 10",
+        ):
+            typist.type(line)
+        typist.type("no set peer 198.51.100.66")
+        typist.type("set peer 198.51.100.2")
+        typist.type("end")
+    shown(lab, "kisii", "clear crypto session")
+    Deadline(40.0).until(lambda: rate(shown(lab, "kisii", PING)) >= 80, "the tunnel")
+
+
+@LAB
+def test_the_nearer_of_two_routes_and_interfaces_in_two_words(lab: Lab) -> None:
+    told = configure(
+        lab,
+        "kisii",
+        "interface Loopback 8",
+        "ip address 10.8.8.8 255.255.255.255",
+        "ip route 10.97.0.0 255.255.0.0 203.0.113.1 200 name backup",
+        "ip route 10.97.0.0 255.255.0.0 192.168.10.10",
+    )
+    assert "Invalid" not in told
+    assert "[1/0] via 192.168.10.10" in shown(lab, "kisii", "show ip route")
+    assert "distance 1" in shown(lab, "kisii", "show ip route 10.97.1.1")
+    configure(lab, "kisii", "no ip route 10.97.0.0 255.255.0.0 192.168.10.10")
+    assert "10.97.0.0/16 [200/0] via 203.0.113.1" in shown(lab, "kisii", "show ip route")
+    assert "10.8.8.8" in shown(lab, "kisii", "show ip interface brief Loopback 8")
+    configure(lab, "kisii", "no ip route 10.97.0.0 255.255.0.0 203.0.113.1", "no interface Loopback 8")
+    assert "10.97.0.0" not in lab.node("kisii").execute(["ip", "route"]).text
+
+
+@LAB
+def test_nat_hides_the_inside_but_not_what_a_route_map_denies(lab: Lab) -> None:
+    """The provider has no way back to private addresses: who gets an answer was translated."""
+    pc = lab.node("pc-kisii")
+    assert not pc.ping("203.0.113.1", count=1, wait_s=0.5).answered
+    lines = [
+        "access-list 121 permit ip 192.168.10.0 0.0.0.255 host 198.51.100.1",
+        "access-list 122 permit ip 192.168.10.0 0.0.0.255 any",
+        "route-map NAT deny 10",
+        "match ip address 121",
+        "route-map NAT permit 20",
+        "match ip address 122",
+        "interface GigabitEthernet0/0",
+        "ip nat outside",
+        "interface GigabitEthernet0/1",
+        "ip nat inside",
+        "ip nat inside source route-map NAT interface GigabitEthernet0/0 overload",
+    ]
+    told = configure(lab, "kisii", *lines)
+    assert "%" not in told
+    assert pc.ping("203.0.113.1", count=2).received == 2
+    assert not pc.ping("198.51.100.1", count=1, wait_s=0.5).answered, "the route-map's deny clause"
+    assert "203.0.113.2" in shown(lab, "kisii", "show ip nat translations")
+    assert re.search(r"permit ip 192.168.10.0 0.0.0.255 any \(\d+ match", shown(lab, "kisii", "show access-lists 122"))
+    shown(lab, "kisii", "clear access-list counters 122")
+    assert "match" not in shown(lab, "kisii", "show access-lists 122")
+    configure(lab, "kisii", "interface GigabitEthernet0/1", "no ip nat inside")
+    assert not pc.ping("203.0.113.1", count=1, wait_s=0.5).answered, "nothing is inside"
+    undo = [
+        "no ip nat inside source route-map NAT interface GigabitEthernet0/0 overload",
+        "interface GigabitEthernet0/0",
+        "no ip nat outside",
+        "no route-map NAT permit 20",
+        "no route-map NAT deny 10",
+        "no access-list 121",
+        "no access-list 122",
+    ]
+    configure(lab, "kisii", *undo)
+    assert rate(shown(lab, "kisii", f"{PING} timeout 10")) >= 80
+
+
+@LAB
 def test_what_does_not_change_is_not_touched(lab: Lab) -> None:
     shown(lab, "kisii", PING)
     (before,) = lab.node("kisii").charon.sas()

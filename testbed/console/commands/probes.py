@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address
 from typing import TYPE_CHECKING
 
 from testbed.console.session import Exec
+from testbed.deadline import Deadline
+from testbed.errors import NegotiationError
 from testbed.ios.names import parse_interface
 from testbed.network.facts import route_facts
 from testbed.network.probe import Echo, echo, hop
@@ -18,6 +21,7 @@ __all__ = ["COMMANDS"]
 
 _HEADERS = 28  # octets of IPv4 and ICMP, which IOS counts in the size
 _ROW = 70  # marks in a row
+_NEGOTIATION_S = 2.0
 _PROBES, _HOPS, _WAIT_S = 3, 30, 3.0
 
 
@@ -178,6 +182,8 @@ def _send(
         if result.rtt_s is not None:
             times.append(result.rtt_s)
         session.out("!" if result.answered else _mark(result.error))
+        if number == 1 and not result.answered and source is not None:
+            _awaken(session, source, target)
         if number % _ROW == 0 and number < repeat:
             session.out("\n")
     percent = len(times) * 100 // repeat
@@ -186,6 +192,23 @@ def _send(
         low, mean, high = (max(1, round(value * 1000)) for value in (min(times), sum(times) / len(times), max(times)))
         rtt = f", round-trip min/avg/max = {low}/{mean}/{high} ms"
     session.out(f"\nSuccess rate is {percent} percent ({len(times)}/{repeat}){rtt}\n")
+
+
+def _awaken(session: Session, source: IPv4Address, target: IPv4Address) -> None:
+    """Negotiate what protects this traffic, if charon has not even begun to.
+
+    Traffic does it by itself; but libipsec asks for an SA once in ten seconds and no more often, whatever became of the
+    one before, so that after a failed attempt, and after `clear`, it would be as if nobody had asked.
+    """
+    charon = session.router.charon
+    for connection in session.router.device.connections:
+        for child in connection.children:
+            inside = any(source in prefix for prefix in child.local_selectors)
+            if child.start == "trap" and inside and any(target in prefix for prefix in child.remote_selectors):
+                if not charon.sas(connection.name):
+                    with contextlib.suppress(NegotiationError):  # the marks that follow say so
+                        charon.initiate(child=child.name, deadline=Deadline(_NEGOTIATION_S))
+                return
 
 
 def _mark(error: str | None) -> str:
