@@ -311,8 +311,7 @@ class _Matrix:
         else:
             _expect(child.group is not None, "no group after rekeying, and there should be forward secrecy")
             esp = child_proposal(child)
-            wanted = any(group in esp.split("-") for group in cell.groups)
-            _expect(wanted, f"{esp} after rekeying, and its group should be {' or '.join(cell.groups)}")
+            _expect(matches_proposal(esp, cell.esp_proposal), f"{esp} after rekeying, instead of {cell.esp_proposal}")
         return child_proposal(child)
 
     def _traffic(self, cell: Cell) -> None:

@@ -265,7 +265,7 @@ def test_a_tag_passes_a_wire_and_stands_in_captures(wired: Plan, namespaces: dic
     ):
         sender.send(frame)
         Deadline(5.0).until(lambda: [item for item in seen.frames if b"tagged" in item.data], "the frame")
-        assert wire.passed.left["forward"] >= 1
+        Deadline(5.0).until(lambda: wire.passed.left["forward"] >= 1, "the wire's count of it")
     assert [item.data for item in seen.frames if b"tagged" in item.data] == [frame]
 
 

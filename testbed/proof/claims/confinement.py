@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import os
 import re
 import stat
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,9 +135,11 @@ def _places(scene: Scene) -> dict[str, list[tuple[str, bytes]]]:
             found["argument lists"].append((f"the arguments of {name}, process {pid}", _read(process / "cmdline")))
         found["logs"] += [(f"{path.name} of {name}", data) for path, data in _logs(state)]
         found["logs"].append((f"the output of {name}", scene.live.runtime.output(state)))
-        found["world-readable files"] += [(f"{path} of {name}", data) for path, data in _readable(state)]
-        described = scene.live.runtime.describe(state).encode()
-        found["descriptions of containers"].append((f"`inspect` of {name}", described))
+        described = scene.live.runtime.describe(state)
+        made = datetime.fromisoformat(json.loads(described)["Created"])
+        readable = _readable(state, int(made.timestamp()) * 10**9)
+        found["world-readable files"] += [(f"{path} of {name}", data) for path, data in readable]
+        found["descriptions of containers"].append((f"`inspect` of {name}", described.encode()))
     plan = repr(scene.live.plan.to_dict()).encode()
     found["descriptions of containers"].append(("`testbed inspect`", plan))
     return found
@@ -159,10 +163,9 @@ def _logs(state: NodeState) -> Iterator[tuple[Path, bytes]]:
             yield path, _read(path)
 
 
-def _readable(state: NodeState) -> Iterator[tuple[Path, bytes]]:
+def _readable(state: NodeState, made_ns: int) -> Iterator[tuple[Path, bytes]]:
     """Files that any user of the node may read, below folders that any user may enter."""
     root = Path(f"/proc/{state.pid}/root")
-    made_ns = Path(f"/proc/{state.pid}").stat().st_ctime_ns
     for folder in (*_FOLDERS, *_IMAGE):
         for directory, names, files in os.walk(root / folder):
             here = Path(directory)
