@@ -90,10 +90,10 @@ def authentication(scene: Scene, path: OnPath, found: Findings) -> None:
 def _calls(scene: Scene, path: OnPath, rogue: RogueRouter, found: Findings) -> None:
     """The near end calls, and the rogue answers in the peer's place, as a man in the middle would.
 
-    Where both have one pre-shared key, it is the caller who shows first that it has it, but for aggressive mode: a
-    rogue without it has nothing to answer.
+    With signatures only: of a pre-shared key it is the caller who shows first that it has it, and a charon that answers
+    in aggressive mode with one says nothing at all unless it is told to be careless.
     """
-    if scene.far.connection.trustpoint is None and not scene.far.connection.aggressive:
+    if scene.far.connection.trustpoint is None:
         return
     scene.charon(scene.far).terminate(ike=scene.connection, deadline=Deadline(_FORGOTTEN_S))
     scene.charon(scene.near).terminate(ike=scene.connection, deadline=Deadline(_FORGOTTEN_S))

@@ -29,6 +29,7 @@ _LARGEST = 64 * 1024 * 1024
 _FOLDERS = ("dev/shm", "etc", "home", "media", "mnt", "opt", "root", "run", "srv", "tmp", "usr/local", "var")
 _IMAGE = ("usr",)  # of the image: only what was changed since the node was made
 _SMALLEST_RSA = 300  # bytes of DER
+_TOLD = 10  # places that are named
 _SHORTEST = 6  # of a pre-shared key: what is shorter stands everywhere by chance
 _PEM = re.compile(rb"-----BEGIN ([A-Z ]*)PRIVATE KEY-----(.*?)-----END", re.DOTALL)
 _SECRET = re.compile(rb'^\s*secret = "?0s([A-Za-z0-9+/=]+)', re.MULTILINE)
@@ -86,7 +87,7 @@ def key_confinement(scene: Scene, _path: OnPath, found: Findings) -> None:
             seen += told
             clean |= set() if told else {hash(data)}
         found.numbers[f"looked_{where.replace(' ', '_')}"] = looked
-        found.expect(not seen, f"none in {looked} {where}", "; ".join(seen[:3]))
+        found.expect(not seen, f"none in {looked} {where}", "; ".join(seen[:_TOLD]))
     _control(scene, needles, found)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 import threading
 from typing import TYPE_CHECKING
 
 from testbed.deadline import Deadline
+from testbed.errors import DeadlineExceeded
 from testbed.proof.claims.confidentiality import inner_headers
 from testbed.proof.claims.traffic import ARRIVAL_S, expect_valid
 from testbed.verify.wire import inspect_frames
@@ -14,7 +17,7 @@ from testbed.verify.wire import inspect_frames
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from testbed.network.capture import Capture
+    from testbed.network.capture import Capture, Frame
     from testbed.proof.result import Findings
     from testbed.proof.scene import OnPath, Scene
     from testbed.proof.stream import Stream
@@ -122,6 +125,11 @@ def _rekey(scene: Scene) -> None:
     Deadline(_REKEY_S).until(lambda: scene.spis(scene.near) - before, "the rekeying")
 
 
+def _all_seen(frames: list[Frame], since: int, known: list[bytes]) -> bool:
+    report = inspect_frames(frames[since:], known)
+    return report.blocks == report.blocks_seen
+
+
 def _kill(scene: Scene, node: str) -> None:
     scene.lab.node(node).kill_daemon("charon")
 
@@ -137,7 +145,9 @@ def _control(scene: Scene, path: OnPath, beyond: Capture, found: Findings) -> No
     near, far = path.mark, len(beyond.frames)
     with scene.clear_stream() as clear:
         known = [clear.payload(number) for number in clear.deliver(_CONTROL, Deadline(ARRIVAL_S))]
-    for name, frames in ((scene.near.link, path.since(near)), (scene.far.link, beyond.frames[far:])):
-        report = inspect_frames(frames, known)
+    for name, all_frames, since in ((scene.near.link, path.frames, near), (scene.far.link, beyond.frames, far)):
+        with contextlib.suppress(DeadlineExceeded):  # a capture takes a moment to hand over what has passed
+            Deadline(ARRIVAL_S).until(functools.partial(_all_seen, all_frames, since, known), "the control")
+        report = inspect_frames(all_frames[since:], known)
         text = f"{report.blocks_seen} of {report.blocks} blocks of data in clear are seen on {name}"
         found.expect(report.blocks_seen == report.blocks > 0, f"control: {text}", f"the control fails: {text}")
