@@ -11,12 +11,12 @@ import stat
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from testbed.runtime.files import read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from testbed.proof.result import Findings
     from testbed.proof.scene import OnPath, Scene
@@ -137,8 +137,7 @@ def _places(scene: Scene) -> dict[str, list[tuple[str, bytes]]]:
         found["logs"] += [(f"{path.name} of {name}", data) for path, data in _logs(state)]
         found["logs"].append((f"the output of {name}", scene.live.runtime.output(state)))
         described = scene.live.runtime.describe(state)
-        made = datetime.fromisoformat(json.loads(described)["Created"])
-        readable = _readable(state, int(made.timestamp()) * 10**9)
+        readable = _readable(state, json.loads(described))
         found["world-readable files"] += [(f"{path} of {name}", data) for path, data in readable]
         found["descriptions of containers"].append((f"`inspect` of {name}", described.encode()))
     plan = repr(scene.live.plan.to_dict()).encode()
@@ -164,19 +163,28 @@ def _logs(state: NodeState) -> Iterator[tuple[Path, bytes]]:
             yield path, _read(path)
 
 
-def _readable(state: NodeState, made_ns: int) -> Iterator[tuple[Path, bytes]]:
-    """Files that any user of the node may read, below folders that any user may enter."""
+def _readable(state: NodeState, described: Mapping[str, Any]) -> Iterator[tuple[Path, bytes]]:
+    """Files that any user of the node may read, below folders that any user may enter.
+
+    What the image has in /usr is the same for everybody, and large: of that, what the node has changed, which an engine
+    on an overlay keeps in a folder of its own.
+    """
     root = Path(f"/proc/{state.pid}/root")
-    for folder in (*_FOLDERS, *_IMAGE):
+    yield from _below(root, _FOLDERS)
+    upper = Path((described.get("GraphDriver", {}).get("Data") or {}).get("UpperDir") or "/nonexistent")
+    made = datetime.fromisoformat(described["Created"])
+    yield from _below(upper if upper.is_dir() else root, _IMAGE, int(made.timestamp()) * 10**9)
+
+
+def _below(root: Path, folders: Iterable[str], since_ns: int = 0) -> Iterator[tuple[Path, bytes]]:
+    for folder in folders:
         for directory, names, files in os.walk(root / folder):
             here = Path(directory)
             below = str(here.relative_to(root))
             names[:] = [
                 name for name in names if f"{below}/{name}" not in _PACKAGES and _others(here / name, stat.S_IXOTH)
             ]
-            for name in files:
-                path = here / name
-                since_ns = made_ns if folder in _IMAGE else 0
+            for path in (here / name for name in files):
                 if _others(path, stat.S_IROTH) and _is_small_file(path, since_ns):
                     yield Path("/") / path.relative_to(root), _read(path)
 
