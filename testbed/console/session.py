@@ -343,27 +343,16 @@ class Session:
         """Whether the line would remove a trustpoint that has certificates, and it was said not to."""
         from testbed.console.commands.pki import remove_trustpoint  # noqa: PLC0415 - it needs this class
 
-        words = line.split()
-        if self.editor is None or len(words) != 5 or words[0].lower() != "no":
-            return False
-        found = grammar_of("config").match(" ".join(words[1:]))
-        if isinstance(found, Failure) or found.command.name != "crypto pki trustpoint":
-            return False
-        self.apply()
-        return not remove_trustpoint(self, found.get("trustpoint"))
+        name = self._taken_back(line, "crypto pki trustpoint", "trustpoint")
+        return name is not None and not remove_trustpoint(self, name)
 
     def _removes_server(self, line: str) -> bool:
         """Whether the line is `no crypto pki server NAME`, which is asked about, and deletes what the server has."""
         from testbed.console.commands.pki import forget_server, remove_server  # noqa: PLC0415 - they need this class
 
-        words = line.split()
-        if self.editor is None or len(words) != 5 or words[0].lower() != "no":
+        name = self._taken_back(line, "crypto pki server", "server")
+        if self.editor is None or name is None:
             return False
-        found = grammar_of("config").match(" ".join(words[1:]))
-        if isinstance(found, Failure) or found.command.name != "crypto pki server":
-            return False
-        self.apply()
-        name = found.get("server")
         known = {item.get("server") for item in self.editor.configuration.all("crypto pki server")}
         if name in known and remove_server(self, name):
             self._pending.append((self._modes(), line))
@@ -372,6 +361,17 @@ class Session:
             self.apply()
             forget_server(self)
         return name in known
+
+    def _taken_back(self, line: str, command: str, argument: str) -> str | None:
+        """What a line takes back, if it is `no`, this command and a name; what was typed before is applied then."""
+        words = line.split()
+        if self.editor is None or len(words) != 5 or words[0].lower() != "no":
+            return None
+        found = grammar_of("config").match(" ".join(words[1:]))
+        if isinstance(found, Failure) or found.command.name != command:
+            return None
+        self.apply()
+        return str(found.get(argument))
 
     def _follow_others(self) -> None:
         """Take what other sessions have configured, unless something of this one waits to be applied."""

@@ -133,7 +133,25 @@ def test_requests_that_wait_are_rejected_and_granted(lab_name: str) -> None:
     granted_by_password(lab)
     shown(lab, "ca", "crypto pki server MOIGETECH-CA reject all")
     assert "pending" not in shown(lab, "ca", "show crypto pki server MOIGETECH-CA requests")
+    assert "does not exist" in shown(lab, "ca", "show crypto pki server NOBODY certificates")
+    assert "pending" not in shown(lab, "ca", "crypto pki server MOIGETECH-CA info requests")
+    assert "Invalid input" in shown(lab, "ca", "crypto pki server MOIGETECH-CA revoke zz")
+    assert "Key name: MOIGETECH-CA" in shown(lab, "ca", "show crypto key mypubkey rsa")
     told = configure(lab, "ca", "crypto pki server MOIGETECH-CA", "grant auto")
     assert "%" not in told
     assert "%PKI-6-CS_GRANT_AUTO" in shown(lab, "ca", "show logging")
     assert "Granting mode is: auto" in shown(lab, "ca", "show crypto pki server")
+    server_is_removed(lab)
+
+
+def server_is_removed(lab: Lab) -> None:
+    """It asks, and with the server goes all that it had."""
+    folder = lab.states()["ca"].identity.directory / "nvram" / "ca"
+    with typing(lab, "ca") as typist:
+        typist.type("configure terminal")
+        told = typist.type("no crypto pki server MOIGETECH-CA", ["no"])
+        assert "% CA certificate, Keypair, CRL and database files will be deleted." in told
+        assert folder.exists()
+        typist.type("no crypto pki server MOIGETECH-CA", ["yes"])
+        assert "MOIGETECH-CA" not in typist.type("do show running-config | section crypto pki server")
+    assert not folder.exists()
