@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from testbed.deadline import Deadline
-from testbed.errors import DaemonError, NegotiationError, TestbedError
+from testbed.errors import NegotiationError, TestbedError
 from testbed.runtime.files import update_files
 
 if TYPE_CHECKING:
@@ -95,9 +95,7 @@ def _restore_charon(lab: Lab, name: str) -> None:
     (state.identity.directory / "run" / _KEYS).unlink(missing_ok=True)
     if _SETTINGS in update_files(state.identity.directory, plan.files, plan.folders):
         live.execute(name, ["swanctl", "--reload-settings"])
-    done = live.execute(name, ["/usr/lib/testbed/load-connections", "--clear"])
-    if done.exit_code != 0:
-        raise DaemonError("charon does not take its configuration again", node=name, seen=done.text.strip())
+    live.reload_charon(name, clear=True)
     versions = {config.name: config.version for config in lab.devices[name].connections}
     for sa in live.charon(name).sas():
         if versions.get(sa.name) != sa.version:

@@ -8,13 +8,13 @@ x.pcapng`. Sources: strongSwan `src/libcharon/sa/ikev2/keymat_v2.c`, `ikev1/keym
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from testbed.errors import DaemonError
 from testbed.runtime.files import read_file, replace_content
-from testbed.successor import RESTORE, succeeded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,15 +123,11 @@ class KeyLog:
         self._sas: dict[int, IkeSa] = {}
         self._children: dict[str, ChildSa] = {}
         self._log = ""
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> KeyLog:
         self._before = read_file(self._directory / "files" / _SETTINGS.lstrip("/"))
-        memo = {
-            "nodes": [self._scene.near.node],
-            "initiate": self._scene.connection if self._scene.is_up else None,
-        }
-        self._successor = succeeded(self._scene.lab, RESTORE, memo)
-        self._successor.__enter__()
+        self._stack.enter_context(self._scene.restored([self._scene.near]))
         try:
             self._run("sh", "-c", "umask 077; : > /run/testbed/keys")
             logged = self._before.replace(b"  filelog {\n", _LOGGER.encode(), 1)
@@ -157,7 +153,7 @@ class KeyLog:
             path = self._directory / "run" / _FILE
             self._log = read_file(path).decode(errors="replace")
             path.unlink(missing_ok=True)
-            self._successor.__exit__(None, None, None)
+            self._stack.close()
 
     def look(self) -> None:
         """Take note of the SAs that there are now: charon's log does not name what it makes the keys of."""

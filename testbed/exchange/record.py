@@ -13,7 +13,6 @@ from testbed.exchange.keys import KeyLog
 from testbed.exchange.messages import read_messages, with_names_of
 from testbed.proof import find_scene
 from testbed.runtime.files import read_log
-from testbed.successor import RESTORE, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -132,9 +131,8 @@ def compare(lab: Lab, connection: str | None = None, *, keys: Path | None = None
     scene = find_scene(lab, connection)
     was_up = scene.is_up
     found = []
-    memo = {"nodes": [scene.near.node, scene.far.node], "initiate": scene.connection if was_up else None}
     try:
-        with succeeded(lab, RESTORE, memo), _keys_to(keys, scene) as log:
+        with scene.restored(), _keys_to(keys, scene) as log:
             for kind, (version, aggressive) in _KINDS.items():
                 scene.take_down()
                 for end in (scene.near, scene.far):

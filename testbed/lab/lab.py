@@ -378,10 +378,14 @@ class Lab:
         """Make links whole that a process has left cut, and give their nodes what those interfaces had."""
         with self._folder.locked():
             states = {name: state for name, state in self.states().items() if state.running}
-            wiring = Wiring(self.name, {name: state.namespace for name, state in states.items()})
-            wiring.connect(list(self.plan.links.values()))
-            for name in states.keys() & self.plan.nodes.keys():
-                wiring.configure(self.plan.nodes[name], self.plan.attachments_of(name))
+            self._wire(states, states.keys() & self.plan.nodes.keys())
+
+    def _wire(self, states: Mapping[str, NodeState], names: Iterable[str]) -> None:
+        """Make what is missing of the links, and give these nodes what their interfaces should have."""
+        wiring = Wiring(self.name, {name: state.namespace for name, state in states.items()})
+        wiring.connect(list(self.plan.links.values()))
+        for name in names:
+            wiring.configure(self.plan.nodes[name], self.plan.attachments_of(name))
 
     def _rewire(self, link: str, before: LiveLab) -> None:
         """Make a link whole of which a node was started anew while its path was taken."""
@@ -390,10 +394,7 @@ class Lab:
         nodes = {end.node for end in (*planned.ends, *(planned.through or ()))}
         anew = [name for name in nodes & states.keys() if states[name].pid != before.states[name].pid]
         if anew:
-            wiring = Wiring(self.name, {name: state.namespace for name, state in states.items()})
-            wiring.connect(list(self.plan.links.values()))
-            for name in anew:
-                wiring.configure(self.plan.nodes[name], self.plan.attachments_of(name))
+            self._wire(states, anew)
 
     def path_end(self, link: str) -> str:
         """The node from which `forward` leads away on a link: the one whose tunnel uses it, else its first."""

@@ -18,7 +18,6 @@ from testbed.matrix.inner import InnerIpv6
 from testbed.network.probe import Echo, echo
 from testbed.proof import find_scene
 from testbed.runtime.files import read_file, read_log, replace_content
-from testbed.successor import RESTORE, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -71,13 +70,8 @@ def run_matrix(
     credentials = Credentials({cell.credential for cell in todo})
     outcomes = []
     six = any(cell.feature == "inner-ipv6" for cell in todo)
-    memo = {
-        "nodes": [scene.near.node, scene.far.node],
-        "initiate": scene.connection if scene.is_up else None,
-        "commands": InnerIpv6(scene).undo() if six else [],
-    }
     with (
-        succeeded(lab, RESTORE, memo),
+        scene.restored(commands=InnerIpv6(scene).undo() if six else ()),
         _warmed(scene, credentials, todo),
         _Matrix(scene, credentials, inner_ipv6=six) as matrix,
     ):

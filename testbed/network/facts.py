@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from pyroute2 import IPRoute
@@ -11,10 +12,11 @@ from pyroute2 import IPRoute
 from testbed.network.namespace import run_in_namespace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from ipaddress import IPv4Address
     from pathlib import Path
 
-__all__ = ["InterfaceFacts", "RouteFacts", "interface_facts", "route_facts"]
+__all__ = ["InterfaceFacts", "RouteFacts", "interface_facts", "route_facts", "routes_to"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,13 @@ def _interface_facts() -> dict[str, InterfaceFacts]:
 def route_facts(namespace: Path) -> list[RouteFacts]:
     """The IPv4 routes of a namespace's main table."""
     return run_in_namespace(namespace, _route_facts)
+
+
+def routes_to(target: IPv4Address, routes: Iterable[RouteFacts]) -> list[RouteFacts]:
+    """Those by which the kernel may reach an address: the most specific, and of these the ones of the lowest metric."""
+    known = [(route, IPv4Network(route.destination)) for route in routes]
+    ranks = [(-network.prefixlen, route.metric) for route, network in known if target in network]
+    return [route for route, network in known if target in network and (-network.prefixlen, route.metric) == min(ranks)]
 
 
 def _route_facts() -> list[RouteFacts]:

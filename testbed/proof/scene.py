@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from testbed.deadline import Deadline
-from testbed.errors import DaemonError, SettingError
+from testbed.errors import SettingError
 from testbed.network.capture import Frame
 from testbed.proof.stream import Stream
 from testbed.runtime.files import read_file
+from testbed.successor import RESTORE, succeeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -132,10 +133,18 @@ class Scene:
 
     def reload(self, end: End, *, clear: bool = False) -> None:
         """Give a router's charon what the node's files say, in place of what was loaded by VICI. Raises DaemonError."""
-        argv = ["/usr/lib/testbed/load-connections", *(["--clear"] if clear else [])]
-        done = self.live.execute(end.node, argv)
-        if done.exit_code != 0:
-            raise DaemonError("charon does not take its configuration again", node=end.node, seen=done.text.strip())
+        self.live.reload_charon(end.node, clear=clear)
+
+    def restored(
+        self, ends: Sequence[End] = (), commands: Sequence[Sequence[str]] = ()
+    ) -> contextlib.AbstractContextManager[None]:
+        """What somebody changes meanwhile at these ends, both if none is named, is put right if his process is killed.
+
+        `commands`, each with its node, are run before that.
+        """
+        nodes = [end.node for end in ends or (self.near, self.far)]
+        memo = {"nodes": nodes, "initiate": self.connection if self.is_up else None, "commands": commands}
+        return succeeded(self.lab, RESTORE, memo)
 
     def spis(self, end: End) -> set[str]:
         found = (spi for sa in self.sas(end) for child in sa.children for spi in (child.spi_in, child.spi_out))

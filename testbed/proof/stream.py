@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from testbed.errors import DeadlineExceeded, NetworkFailure
 from testbed.network.namespace import run_in_namespace
+from testbed.proof.packets import ip_packet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -96,15 +97,8 @@ class Stream:
         """The next datagrams as IP packets, for somebody else to send. They count as sent."""
         numbers = range(self.sent, self.sent + count)
         self.sent += count
-        return numbers, [self._packet(self.payload(number)) for number in numbers]
-
-    def _packet(self, payload: bytes) -> bytes:
-        from scapy.layers.inet import IP, UDP  # noqa: PLC0415 - half a second, and only for an attack
-        from scapy.layers.inet6 import IPv6  # noqa: PLC0415
-
-        layer = IP if self.source.version == 4 else IPv6
-        ports = UDP(sport=self._out.getsockname()[1], dport=self._port)
-        return bytes(layer(src=str(self.source), dst=str(self.destination)) / ports / payload)
+        ports = (self._out.getsockname()[1], self._port)
+        return numbers, [ip_packet(self.source, self.destination, self.payload(number), ports) for number in numbers]
 
     def payload(self, number: int) -> bytes:
         text = _TEXT % (number, number * number)

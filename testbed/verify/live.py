@@ -9,7 +9,7 @@ from testbed.daemons.ca import CertificateAuthority
 from testbed.daemons.charon import Charon, vici_socket
 from testbed.daemons.chronyd import Chronyd
 from testbed.daemons.enrolment import Enrolment
-from testbed.errors import LabNotRunningError
+from testbed.errors import DaemonError, LabNotRunningError
 from testbed.network.links import fabric_name
 from testbed.network.namespace import named_path
 from testbed.topology import split_end
@@ -56,6 +56,15 @@ class LiveLab:
 
     def execute(self, node: str, argv: Sequence[str]) -> Completed:
         return self.runtime.execute(self.state(node), argv)
+
+    def reload_charon(self, node: str, *, clear: bool = False) -> None:
+        """Give charon what the node's files say, in place of what was loaded by VICI. Raises DaemonError.
+
+        With `clear` also in place of the credentials that it has.
+        """
+        done = self.execute(node, ["/usr/lib/testbed/load-connections", *(["--clear"] if clear else [])])
+        if done.exit_code != 0:
+            raise DaemonError("charon does not take its configuration again", node=node, seen=done.text.strip())
 
     def addresses(self, endpoint: str) -> list[Address]:
         """All addresses of `node:interface`; of a `node`, those of its first interface."""

@@ -12,7 +12,6 @@ from testbed.deadline import Deadline
 from testbed.device.ios.pki import router_fqdn, serial_number
 from testbed.errors import DaemonError, EnrolmentError, TestbedError
 from testbed.ios.names import parse_interface
-from testbed.runtime.vclock import CLOCK_FILE, read_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -398,7 +397,7 @@ def server_enabled(session: Session) -> None:
     if authority is None:
         session.out("% Certificate Server needs `ip http server`.\n")
         return
-    clock = read_clock(session.router.state.identity.directory / "run" / CLOCK_FILE)
+    clock = session.router.clock()
     right = clock is None or clock.synchronised
     try:
         authority.await_enabled(Deadline(_ENABLE_S if right else _CLOCK_S))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address
+from ipaddress import IPv4Address, IPv4Interface, ip_address
 from typing import TYPE_CHECKING
 
 from testbed.console.session import Exec
 from testbed.deadline import Deadline
 from testbed.errors import NegotiationError
 from testbed.ios.names import parse_interface
-from testbed.network.facts import route_facts
+from testbed.network.facts import route_facts, routes_to
 from testbed.network.probe import Echo, echo, hop
 
 if TYPE_CHECKING:
@@ -41,13 +41,8 @@ def _outgoing(session: Session, target: IPv4Address) -> IPv4Address | None:
 
     The kernel would take what charon's own table for the tunnel says: an address that the tunnel protects.
     """
-    routes = [
-        route for route in route_facts(session.router.state.namespace) if target in IPv4Network(route.destination)
-    ]
-    if not routes:
-        return None
-    best = max(routes, key=lambda route: (IPv4Network(route.destination).prefixlen, -route.metric))
-    fact = session.router.interfaces().get(best.interface)
+    routes = routes_to(target, route_facts(session.router.state.namespace))
+    fact = session.router.interfaces().get(routes[0].interface) if routes else None
     own = [IPv4Interface(item) for item in fact.addresses if ":" not in item] if fact is not None else []
     return own[0].ip if own else None
 

@@ -168,16 +168,10 @@ def _transforms(statement: Statement) -> str:
 
 
 def _transform_sets(session: Session, match: Match[Exec]) -> Iterator[str]:
-    if match.get("set") not in (None, "default"):
-        yield from _own_sets(session, match)
-        return
-    yield "Transform set default: { esp-aes esp-sha-hmac  } "
-    yield "   will negotiate = { Transport,  }, "
-    yield ""
-    yield from _own_sets(session, match)
-
-
-def _own_sets(session: Session, match: Match[Exec]) -> Iterator[str]:
+    if match.get("set") in (None, "default"):
+        yield "Transform set default: { esp-aes esp-sha-hmac  } "
+        yield "   will negotiate = { Transport,  }, "
+        yield ""
     for statement in session.router.configuration.all("crypto ipsec transform-set"):
         if match.get("set") in (None, statement.get("set")):
             mode = statement.value("mode", "mode", "tunnel").capitalize()

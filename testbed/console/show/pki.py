@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,15 @@ from testbed.pki.x509 import read_certificate
 from testbed.runtime.files import read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from testbed.console.router import LiveRouter
     from testbed.console.session import Session
     from testbed.device import TrustpointConfig
     from testbed.ios.grammar import Match
     from testbed.pki.x509 import Certificate
+
+    Show = Callable[[Session, Match[Exec]], Iterator[str]]
 
 __all__ = ["SHOW"]
 
@@ -55,11 +58,23 @@ def when(router: LiveRouter, moment: datetime) -> str:
 # -- the certificate server
 
 
+def _of_a_server(show: Show) -> Show:
+    """What is shown of a certificate server, if there is one of that name; of all of them if none is named."""
+
+    @functools.wraps(show)
+    def checked(session: Session, match: Match[Exec]) -> Iterator[str]:
+        wanted = match.get("server")
+        known = [item.get("server") for item in session.router.configuration.all("crypto pki server")]
+        if wanted is not None and wanted not in known:
+            return iter([f"% Certificate server {wanted} does not exist."])
+        return show(session, match)
+
+    return checked
+
+
+@_of_a_server
 def _server(session: Session, match: Match[Exec]) -> Iterator[str]:
     router = session.router
-    if match.get("server") is not None and not _is_server(session, match):
-        yield _no_server(match)
-        return
     for section in router.configuration.all("crypto pki server"):
         name = section.get("server")
         if match.get("server") not in (None, name):
@@ -109,19 +124,8 @@ def _own_crl(router: LiveRouter) -> x509.CertificateRevocationList | None:
     return x509.load_der_x509_crl(der) if der is not None else None
 
 
-def _is_server(session: Session, match: Match[Exec]) -> bool:
-    known = [item.get("server") for item in session.router.configuration.all("crypto pki server")]
-    return match.get("server") in known
-
-
-def _no_server(match: Match[Exec]) -> str:
-    return f"% Certificate server {match.get('server')} does not exist."
-
-
-def _server_requests(session: Session, match: Match[Exec]) -> Iterator[str]:
-    if not _is_server(session, match):
-        yield _no_server(match)
-        return
+@_of_a_server
+def _server_requests(session: Session, _match: Match[Exec]) -> Iterator[str]:
     authority = session.router.authority
     rows = authority.requests(state="pending") if authority is not None else []
     yield "Enrollment Request Database:"
@@ -140,11 +144,9 @@ def _server_requests(session: Session, match: Match[Exec]) -> Iterator[str]:
         yield ""
 
 
-def _server_certificates(session: Session, match: Match[Exec]) -> Iterator[str]:
+@_of_a_server
+def _server_certificates(session: Session, _match: Match[Exec]) -> Iterator[str]:
     router = session.router
-    if not _is_server(session, match):
-        yield _no_server(match)
-        return
     yield "Serial Issued date              Expire date               Subject Name"
     for row in router.authority.certificates() if router.authority is not None else []:
         if row["purpose"] == "tls":
@@ -153,11 +155,9 @@ def _server_certificates(session: Session, match: Match[Exec]) -> Iterator[str]:
         yield f"{row['serial']:<7X} {begin} {end}  {row['ios_subject']}"
 
 
-def _server_crl(session: Session, match: Match[Exec]) -> Iterator[str]:
+@_of_a_server
+def _server_crl(session: Session, _match: Match[Exec]) -> Iterator[str]:
     router = session.router
-    if not _is_server(session, match):
-        yield _no_server(match)
-        return
     crl = _own_crl(router)
     if crl is None:
         yield "% There is no CRL."

@@ -13,7 +13,7 @@ from testbed.console.show.ipsec import entry_list
 from testbed.console.syslog import debugs, local_time, zone
 from testbed.device.ios.lists import entry_text, is_extended, list_names, list_statements
 from testbed.device.ios.pki import serial_number
-from testbed.network.facts import route_facts
+from testbed.network.facts import route_facts, routes_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -214,9 +214,7 @@ def _used(routes: Iterable[RouteFacts]) -> list[RouteFacts]:
 
 def _route_to(router: LiveRouter, target: IPv4Address, routes: list[RouteFacts]) -> Iterator[str]:
     """`show ip route ADDRESS`: the most specific route to it."""
-    found = [route for route in routes if target in IPv4Network(route.destination)]
-    length = max((IPv4Network(route.destination).prefixlen for route in found), default=0)
-    found = [route for route in found if IPv4Network(route.destination).prefixlen == length]
+    found = routes_to(target, routes)
     if not found:
         yield "% Network not in table"
         return

@@ -17,6 +17,7 @@ from testbed.network.rewrite import replaced
 from testbed.network.wire import Sender
 from testbed.proof.claims.forged import forged_esp, forged_ike
 from testbed.proof.claims.traffic import ARRIVAL_S, await_drops, expect_valid, unharmed
+from testbed.proof.packets import ethernet
 from testbed.proof.result import UntriedError
 from testbed.proof.rogue import Impersonation, find_rogue, initiator_spi
 from testbed.runtime.files import read_file, read_log
@@ -36,7 +37,6 @@ __all__ = ["authentication"]
 _SECRET = re.compile(r'secret = "?0s([A-Za-z0-9+/=]+)')
 _FORGOTTEN_S = 0.5
 _FORGED = 16
-_ETHERTYPES = {4: "0800", 6: "86dd"}
 _KEY_COMPROMISE = 1  # RFC 5280, section 5.3.1
 
 
@@ -236,7 +236,7 @@ def _spoofed(scene: Scene, rogue: RogueRouter, messages: list[bytes], found: Fin
             return any(_is_ike(frame, spi, scene.near.outer) for frame in beyond.frames)
 
         Deadline(ARRIVAL_S).until(answered, "an answer to the spoofed message at the far end")
-        header = bytes.fromhex((gateway.mac + own.mac).replace(":", "") + _ETHERTYPES[scene.near.outer.version])
+        header = ethernet(gateway.mac, own.mac, scene.near.outer.version)
         _forge(scene, sender, header, found)
     back = sum(_is_ike(frame, spi, scene.near.outer) for frame in seen.frames)
     new = [sa for sa in scene.charon(scene.near).sas() if sa.unique_id not in known]

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import secrets
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from testbed.proof.packets import ip_packet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["forged_esp", "forged_ike"]
 
-_ESP = 50
 _LATER = 1 << 16  # a sequence number that no window has seen
 _SEALED = 96  # octets of what looks like ciphertext
 _NON_ESP = bytes(4)  # RFC 3948, section 2.2
@@ -31,7 +32,8 @@ def forged_esp(scene: Scene, sa: IkeSa, child: ChildSa, count: int) -> Iterator[
     for number in range(count):
         header = struct.pack("!II", int(child.spi_in or "0", 16), _LATER + number)
         sealed = header + secrets.token_bytes(_SEALED)
-        yield _packet(scene, sealed, (sa.remote_port, sa.local_port) if child.encapsulated else None)
+        ports = (sa.remote_port, sa.local_port) if child.encapsulated else None
+        yield ip_packet(scene.far.outer, scene.near.outer, sealed, ports)
 
 
 def forged_ike(scene: Scene, sa: IkeSa, count: int) -> Iterator[bytes]:
@@ -45,17 +47,4 @@ def forged_ike(scene: Scene, sa: IkeSa, count: int) -> Iterator[bytes]:
         message_id = number if sa.version == 2 else secrets.randbits(32)
         head += struct.pack("!BBBBII", payload, version, exchange, flags, message_id, 28 + len(body))
         marker = _NON_ESP if sa.local_port == 4500 else b""
-        yield _packet(scene, marker + head + body, (sa.remote_port, sa.local_port))
-
-
-def _packet(scene: Scene, data: bytes, ports: tuple[int, int] | None) -> bytes:
-    from scapy.layers.inet import IP, UDP  # noqa: PLC0415 - half a second, and only for an attack
-    from scapy.layers.inet6 import IPv6  # noqa: PLC0415
-
-    source, destination = str(scene.far.outer), str(scene.near.outer)
-    four = scene.near.outer.version == 4
-    layer: Any = IP(src=source, dst=destination) if four else IPv6(src=source, dst=destination)
-    if ports is not None:
-        return bytes(layer / UDP(sport=ports[0], dport=ports[1]) / data)
-    setattr(layer, "proto" if four else "nh", _ESP)
-    return bytes(layer / data)
+        yield ip_packet(scene.far.outer, scene.near.outer, marker + head + body, (sa.remote_port, sa.local_port))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from testbed.deadline import Deadline
 from testbed.network.rewrite import flipped
 from testbed.proof.claims.traffic import await_drops, carries, dropped_clear, expect_valid, unharmed
+from testbed.proof.packets import ethernet
 from testbed.verify.drops import total_drops
 
 if TYPE_CHECKING:
@@ -59,8 +60,7 @@ def _forge(scene: Scene, stream: Stream, receiver: End, found: Findings) -> None
     ends = scene.live.plan.links[receiver.link].ends
     own = next(end for end in ends if end.node == receiver.node)
     other = next(end for end in ends if end.node != receiver.node)
-    kind = "0800" if stream.source.version == 4 else "86dd"
-    header = bytes.fromhex((own.mac + other.mac).replace(":", "") + kind)
+    header = ethernet(own.mac, other.mac, stream.source.version)
     before = dropped_clear(scene.live, receiver.node)
     numbers, packets = stream.forged(_FORGED)
     with scene.lab.path(receiver.link, receiver.node) as line:
